@@ -1,0 +1,10 @@
+# Writes OUT, a C file with each of SCRIPTS (read from DIR/<name>.lua) as a string.
+set(text "// Made by embed.cmake from proto/redis/*.lua.\n#include \"proto/scripts.h\"\n")
+foreach(name ${SCRIPTS})
+    file(READ ${DIR}/${name}.lua lua)
+    string(REPLACE "\\" "\\\\" lua "${lua}")
+    string(REPLACE "\"" "\\\"" lua "${lua}")
+    string(REPLACE "\n" "\\n\"\n    \"" lua "${lua}")
+    string(APPEND text "const char script_${name}[] =\n    \"${lua}\";\n")
+endforeach()
+file(WRITE ${OUT} "${text}")

@@ -1,0 +1,6 @@
+# One line per fuzz target.
+sy_fuzz(client_protobuf LINK sy_proto)
+sy_fuzz(client_json LINK sy_proto)
+sy_fuzz(envelope LINK sy_proto)
+sy_fuzz(link_row LINK sy_proto)
+sy_fuzz(ident LINK sy_proto)
