@@ -1,4 +1,5 @@
 # One line per fuzz target.
+sy_fuzz(config LINK sy_base)
 sy_fuzz(client_protobuf LINK sy_proto)
 sy_fuzz(client_json LINK sy_proto)
 sy_fuzz(envelope LINK sy_proto)
