@@ -1,0 +1,238 @@
+// core.c: an edge's modules put together, what the bus brings, and the seconds.
+//
+// Bus down: remembered routes are kept, but when it is up again all are read anew, since
+// changes may have been missed. Malformed bus messages are counted, logged at most once a
+// minute, and dropped: another component's fault must not become ours.
+#include "edge/core.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "edge/delivery.h"
+#include "edge/outbox.h"
+#include "lib/base/log.h"
+#include "proto/subject.h"
+
+// An envelope holds at most one largest client frame; a frame of the bus many of them.
+#define BUS_ARENA_BYTES (8 * 1024 * 1024)
+
+void
+edge_init(struct edge *edge)
+{
+    size_t frame_arena = codec_arena_size(edge->limits.frame_bytes);
+    wheel_init(&edge->wheel, edge->now_ms);
+    arena_init(&edge->arena, frame_arena > BUS_ARENA_BYTES ? frame_arena : BUS_ARENA_BYTES);
+    arena_init(&edge->wrap, frame_arena);
+    edge->registry.complaint.interval_ms = 10000;
+}
+
+void
+edge_fini(struct edge *edge)
+{
+    router_fini(edge);
+    registry_fini(edge);
+    routes_fini(edge);
+    peers_fini(&edge->peers);
+    assert(edge->users.table == NULL);
+    arena_fini(&edge->arena);
+    arena_fini(&edge->wrap);
+    buf_fini(&edge->scratch);
+    buf_fini(&edge->wrapped);
+}
+
+void
+edge_turn_end(struct edge *edge)
+{
+    if (edge->peers.dirty != NULL)
+        outbox_flush(edge);
+}
+
+static void
+publish_heartbeat(struct edge *edge)
+{
+    Switchyard__Bus__V1__Heartbeat beat;
+    switchyard__bus__v1__heartbeat__init(&beat);
+    char subject[SUBJECT_SIZE];
+    uint8_t bytes[512];
+    beat.node = edge->node;
+    beat.url = edge->url;
+    beat.state = edge->is_draining ? SWITCHYARD__BUS__V1__NODE_STATE__NODE_STATE_DRAINING
+                                   : SWITCHYARD__BUS__V1__NODE_STATE__NODE_STATE_UP;
+    beat.connections = edge->live_sessions;
+    beat.max_connections = edge->limits.max_connections;
+    beat.started_at_ms = edge->started_wall_ms;
+    beat.seq = ++edge->heartbeats;
+    beat.directory_ok = store_is_up(edge->store);
+    size_t len = switchyard__bus__v1__heartbeat__get_packed_size(&beat);
+    assert(len <= sizeof(bytes)); // node and url are bounded
+    switchyard__bus__v1__heartbeat__pack(&beat, bytes);
+    subject_heartbeat(edge->node, subject);
+    if (bus_is_up(edge->bus) && bus_publish(edge->bus, subject, NULL, bytes, len) != 0)
+        log_debug("heartbeat_refused", "node=%s", edge->node);
+}
+
+void
+edge_tick(struct edge *edge)
+{
+    if (edge_is_alone(edge))
+        return;
+    publish_heartbeat(edge);
+    registry_tick(edge);
+    peers_forget(&edge->peers, edge->now_ms);
+}
+
+// What the bus brings.
+
+static void
+on_malformed(struct edge *edge, const char *subject, size_t len)
+{
+    uint64_t held;
+    edge->bus_complaint.interval_ms = 60000;
+    edge->counters.bus_malformed++;
+    if (log_limit_pass(&edge->bus_complaint, edge->now_ms, &held))
+        log_warn("bus_malformed", "subject=%s bytes=%zu more=%llu", log_quote(subject), len,
+                 (unsigned long long)held);
+}
+
+static void
+on_unheard(struct edge *edge, const char *subject)
+{
+    uint32_t batch;
+    char node[NODE_ID_SIZE];
+    struct peer *peer = NULL;
+    if (subject_unheard_read(subject, node, &batch))
+        peer = peers_find(&edge->peers, node);
+    if (peer == NULL)
+        return;
+    edge->counters.unheard++;
+    if (!peer->is_unheard)
+        log_info("peer_unheard", "peer=%s", peer->node);
+    peer->is_unheard = true;
+    router_batch_failed(edge, peer, batch, REASON_NO_ROUTE);
+}
+
+static void
+on_item(struct edge *edge, const char *origin, const Switchyard__Bus__V1__BusItem *item)
+{
+    switch (item->item_case) {
+    case SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_ENVELOPE:
+        delivery_envelope(edge, origin, item->envelope);
+        break;
+    case SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_RECEIPT:
+        router_receipt(edge, origin, item->receipt);
+        break;
+    case SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_KICK:
+        registry_kick(edge, item->kick->user, item->kick->device, item->kick->connection,
+                      item->kick->epoch);
+        break;
+    case SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_INVALIDATE:
+        edge->counters.invalidations_in++;
+        routes_forget(edge, item->invalidate->user, strlen(item->invalidate->user));
+        break;
+    default:
+        break; // a newer edge's item: not for us
+    }
+}
+
+static void
+on_heartbeat(struct edge *edge, const char *subject, const void *bytes, size_t len)
+{
+    const Switchyard__Bus__V1__Heartbeat *beat = codec_read_heartbeat(bytes, len, &edge->arena);
+    if (beat == NULL)
+        on_malformed(edge, subject, len);
+    else if (strcmp(beat->node, edge->node) != 0)
+        peers_hear(&edge->peers, beat, edge->now_ms);
+}
+
+void
+edge_on_bus(void *arg, const char *subject, const void *bytes, size_t len, bool is_unheard)
+{
+    struct edge *edge = arg;
+    arena_clear(&edge->arena);
+    if (is_unheard) {
+        on_unheard(edge, subject);
+        return;
+    }
+    if (strncmp(subject, "heartbeat.", 10) == 0) {
+        on_heartbeat(edge, subject, bytes, len);
+        return;
+    }
+    const Switchyard__Bus__V1__BusFrame *frame = codec_read_bus(bytes, len, &edge->arena);
+    if (frame == NULL) {
+        on_malformed(edge, subject, len);
+        return;
+    }
+    for (size_t i = 0; i < frame->n_items; i++)
+        on_item(edge, frame->origin, frame->items[i]);
+}
+
+void
+edge_on_bus_state(void *arg, bool up, const char *why)
+{
+    (void)why; // the bus has logged it
+    if (up)
+        routes_forget_all(arg);
+}
+
+void
+edge_on_store_state(void *arg, bool up, const char *why)
+{
+    struct edge *edge = arg;
+    (void)why; // the store has logged it
+    if (!up)
+        return;
+    edge->registry.beat_tried_ms = 0; // renew the lease at once
+    registry_tick(edge);
+}
+
+bool
+edge_is_ready(const struct edge *edge, const char **why)
+{
+    *why = "ready";
+    if (edge->is_draining)
+        *why = "leaving";
+    else if (edge_is_alone(edge))
+        return true;
+    else if (!bus_is_up(edge->bus))
+        *why = "not connected to NATS";
+    else if (!registry_holds_lease(edge))
+        *why = "no lease in Redis";
+    else
+        return true;
+    return false;
+}
+
+static void
+tell_go_away(struct session *session)
+{
+    Switchyard__V1__GoAway go_away;
+    switchyard__v1__go_away__init(&go_away);
+    Switchyard__V1__Event event;
+    switchyard__v1__event__init(&event);
+    char text[] = "this edge is leaving";
+    go_away.text = text;
+    event.event_case = SWITCHYARD__V1__EVENT__EVENT_GO_AWAY;
+    event.go_away = &go_away;
+    if (session->state == SESSION_LIVE)
+        session_tell(session, &event);
+}
+
+void
+edge_start_drain(struct edge *edge)
+{
+    struct user *user;
+    struct user *next_user;
+    edge->is_draining = true;
+    HASH_ITER (hh, edge->users.table, user, next_user) {
+        struct session *next;
+        for (struct session *session = user->sessions; session != NULL; session = next) {
+            next = session->next_of_user;
+            tell_go_away(session);
+        }
+    }
+    if (edge_is_alone(edge))
+        return;
+    publish_heartbeat(edge);
+    edge->registry.beat_tried_ms = 0;
+    registry_tick(edge);
+}

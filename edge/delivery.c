@@ -1,0 +1,120 @@
+// delivery.c: the last step of every message.
+//
+// An event that cannot be turned into JSON (another edge made it of something we do not
+// understand) reaches nobody and counts as malformed. A full queue ends that connection
+// and no other.
+#include "edge/delivery.h"
+
+#include <string.h>
+
+#include "edge/core.h"
+#include "edge/outbox.h"
+
+static struct frame *
+frame_for(struct edge *edge, struct delivery *delivery, enum codec_format format)
+{
+    if (delivery->frames[format] != NULL)
+        return delivery->frames[format];
+    buf_clear(&edge->wrapped);
+    arena_clear(&edge->wrap);
+    if (codec_wrap_event(format, delivery->event, delivery->len, &edge->wrap, &edge->wrapped) != 0)
+        return NULL;
+    delivery->frames[format] = frame_new(format, edge->wrapped.bytes, edge->wrapped.len);
+    return delivery->frames[format];
+}
+
+struct delivered
+delivery_to_user(struct edge *edge, struct delivery *delivery, const struct user *user,
+                 const char *device)
+{
+    struct delivered delivered = {0, 0};
+    struct session *next;
+    for (struct session *s = user != NULL ? user->sessions : NULL; s != NULL; s = next) {
+        next = s->next_of_user;
+        if ((device[0] != '\0' && strcmp(device, s->device) != 0) || !session_is_reachable(s))
+            continue;
+        struct frame *frame = frame_for(edge, delivery, conn_format(s->conn));
+        if (frame == NULL) {
+            edge->counters.bus_malformed++;
+            continue;
+        }
+        if (conn_push(s->conn, frame) == 0) {
+            delivered.queued++;
+            continue;
+        }
+        delivered.full++;
+        edge->counters.messages_refused++;
+        session_end(s, CLOSE_SLOW_READER);
+    }
+    return delivered;
+}
+
+void
+delivery_fini(struct delivery *delivery)
+{
+    for (int format = 0; format < 2; format++)
+        if (delivery->frames[format] != NULL)
+            frame_release(delivery->frames[format]);
+}
+
+// Why this user of the envelope got nothing; REASON_NONE if it got it.
+static enum reason
+deliver_one(struct edge *edge, struct delivery *delivery, const char *user, const char *device,
+            uint32_t *devices)
+{
+    const struct user *found = users_find(&edge->users, user, strlen(user));
+    struct delivered delivered = delivery_to_user(edge, delivery, found, device);
+    *devices += delivered.queued;
+    edge->counters.messages_remote += delivered.queued;
+    if (delivered.queued > 0)
+        return REASON_NONE;
+    return delivered.full > 0 ? REASON_BUSY : REASON_OFFLINE;
+}
+
+static void
+send_receipt(struct edge *edge, const char *origin, Switchyard__Bus__V1__Receipt *receipt)
+{
+    Switchyard__Bus__V1__BusItem item;
+    switchyard__bus__v1__bus_item__init(&item);
+    item.item_case = SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_RECEIPT;
+    item.receipt = receipt;
+    uint32_t batch;
+    // Without the bus the origin's send runs into its time: TIMEOUT says just that.
+    if (outbox_append(edge, peers_take(&edge->peers, origin), &item, &batch) == 0)
+        edge->counters.receipts_out++;
+}
+
+void
+delivery_envelope(struct edge *edge, const char *origin,
+                  const Switchyard__Bus__V1__Envelope *envelope)
+{
+    struct delivery delivery = {.event = envelope->event.data, .len = envelope->event.len};
+    Switchyard__Bus__V1__Receipt receipt;
+    switchyard__bus__v1__receipt__init(&receipt);
+    bool is_late = envelope->expires_at_ms <= edge->wall_ms;
+    struct pool *pool = &edge->router.pool;
+    size_t misses_size = envelope->n_to * sizeof(Switchyard__Bus__V1__Miss);
+    size_t list_size = envelope->n_to * sizeof(Switchyard__Bus__V1__Miss *);
+    Switchyard__Bus__V1__Miss *misses = pool_take(pool, misses_size);
+    receipt.misses = pool_take(pool, list_size);
+    receipt.ref = envelope->ref;
+
+    edge->counters.envelopes_in++;
+    edge->counters.envelopes_late += is_late;
+    for (size_t i = 0; i < envelope->n_to; i++) {
+        enum reason reason = is_late ? REASON_EXPIRED
+                                     : deliver_one(edge, &delivery, envelope->to[i],
+                                                   envelope->to_device, &receipt.devices);
+        if (reason == REASON_NONE)
+            continue;
+        Switchyard__Bus__V1__Miss *miss = &misses[receipt.n_misses];
+        switchyard__bus__v1__miss__init(miss);
+        miss->index = (uint32_t)i;
+        miss->reason = (uint32_t)reason;
+        receipt.misses[receipt.n_misses++] = miss;
+    }
+    send_receipt(edge, origin, &receipt);
+    pool_give(pool, misses, misses_size);
+    pool_give(pool, receipt.misses, list_size);
+    delivery_fini(&delivery);
+}

@@ -1,0 +1,43 @@
+// frame.h: bytes ready to be written to a socket, shared by all who wait for them.
+//
+// A frame is one whole WebSocket message, head included. It is built once, never
+// changed after frame_seal, and counted: every queue that holds it has a hold.
+// Frames come from free lists by size, so steady traffic allocates nothing.
+// One thread.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/codec.h"
+
+struct frame {
+    uint32_t refs;
+    uint32_t len; // bytes from `start`
+    uint32_t start;
+    uint32_t room; // of bytes[]
+    uint8_t bytes[];
+};
+
+// A sealed frame with the payload copied behind its head; one hold, the caller's.
+struct frame *frame_new(enum codec_format format, const void *payload, size_t len);
+// A ping, pong or close control frame (opcode 9, 10, 8); at most 125 payload bytes, asserted.
+// Give a ping at least one byte: libwebsockets does not report a pong that has none.
+struct frame *frame_new_control(unsigned opcode, const void *payload, size_t len);
+static inline struct frame *
+frame_hold(struct frame *frame)
+{
+    frame->refs++;
+    return frame;
+}
+void frame_release(struct frame *frame); // the last one gives it back to its free list
+static inline const uint8_t *
+frame_bytes(const struct frame *frame)
+{
+    return frame->bytes + frame->start;
+}
+// Gives all free-listed memory back to the system (at exit, and for leak checks).
+void frame_pool_drain(void);
+// Frames handed out and not yet released; bytes kept in free lists.
+size_t frame_pool_live(void);
+size_t frame_pool_kept(void);

@@ -1,0 +1,496 @@
+// host.c: see host.h. One turn of the loop: read what is readable, handle it, then
+// (on_turn_end) publish what was gathered for other edges and write what was queued for
+// clients, each once.
+#include "edge/host.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "edge/core.h"
+#include "edge/frame.h"
+#include "edge/health.h"
+#include "edge/server.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "proto/subject.h"
+
+#define TICK_MS 1000
+// How often leaving looks whether it is done.
+#define LEAVE_LOOK_MS 50
+// WebSockets closed per turn while leaving: a few milliseconds of work.
+#define CLOSE_PER_TURN 500
+// A turn longer than this is told: others' messages waited for it.
+#define LONG_TURN_MS 100
+
+enum phase { PHASE_RUNNING, PHASE_CLOSING_CLIENTS, PHASE_RELEASING, PHASE_ENDING };
+
+struct host {
+    uv_loop_t loop;
+    uv_prepare_t before_wait;
+    uv_check_t after_wait;
+    uv_timer_t tick;
+    uv_timer_t wheel_tick;
+    uv_timer_t leave_look;
+    uv_signal_t signals[3];
+    const struct settings *settings;
+    struct edge edge;
+    struct auth auth;
+    struct server *server;
+    struct health health;
+    char node_subject[SUBJECT_SIZE];
+    char unheard_subject[SUBJECT_SIZE];
+    char rooms[1024];
+    uint64_t leave_deadline_ms;
+    uint64_t reading_ms; // of this turn
+    struct log_limit long_turn;
+    unsigned open_parts; // store, bus, server: not closed yet
+    enum phase phase;
+    bool was_ready;
+};
+
+static struct host *
+host_of(struct edge *edge)
+{
+    return (struct host *)(void *)((char *)edge - offsetof(struct host, edge));
+}
+
+static void
+set_clocks(struct host *host)
+{
+    host->edge.now_ms = uv_now(&host->loop);
+    host->edge.wall_ms = clock_wall_ms();
+}
+
+// Turns.
+
+static void
+on_before_wait(uv_prepare_t *handle)
+{
+    struct host *host = handle->data;
+    uint64_t held;
+    uint64_t started_ms = clock_mono_ms();
+    edge_turn_end(&host->edge);
+    if (host->edge.bus != NULL)
+        bus_flush(host->edge.bus);
+    server_flush(host->server);
+    uint64_t turn_ms = host->reading_ms + clock_mono_ms() - started_ms;
+    host->reading_ms = 0;
+    if (turn_ms > host->health.loop_max_ms)
+        host->health.loop_max_ms = turn_ms;
+    if (turn_ms > LONG_TURN_MS && log_limit_pass(&host->long_turn, host->edge.now_ms, &held))
+        log_warn("long_turn", "ms=%llu more=%llu", (unsigned long long)turn_ms,
+                 (unsigned long long)held);
+}
+
+static void
+on_after_wait(uv_check_t *handle)
+{
+    struct host *host = handle->data;
+    // The loop took its time when the wait ended; everything readable was read since.
+    uint64_t now_ms = clock_mono_ms();
+    uint64_t waited_until_ms = uv_now(&host->loop);
+    host->reading_ms = now_ms > waited_until_ms ? now_ms - waited_until_ms : 0;
+    set_clocks(host);
+}
+
+static void
+say_when_ready(struct host *host)
+{
+    const char *why;
+    bool is_ready = edge_is_ready(&host->edge, &why);
+    if (is_ready == host->was_ready)
+        return;
+    host->was_ready = is_ready;
+    if (is_ready)
+        log_info("edge_ready", "node=%s port=%u private_port=%u", host->edge.node,
+                 server_port(host->server), server_private_port(host->server));
+    else
+        log_warn("edge_not_ready", "node=%s reason=%s", host->edge.node, log_quote(why));
+}
+
+static void
+on_tick(uv_timer_t *timer)
+{
+    struct host *host = timer->data;
+    set_clocks(host);
+    edge_tick(&host->edge);
+    say_when_ready(host);
+}
+
+static void
+on_wheel_tick(uv_timer_t *timer)
+{
+    struct host *host = timer->data;
+    set_clocks(host);
+    wheel_advance(&host->edge.wheel, host->edge.now_ms);
+    say_when_ready(host);
+}
+
+// What the server asks.
+
+uint64_t
+edge_now_ms(struct edge *edge)
+{
+    set_clocks(host_of(edge));
+    return edge->now_ms;
+}
+
+void
+edge_handshake_policy(struct edge *edge, struct handshake_policy *policy)
+{
+    struct host *host = host_of(edge);
+    const char *why;
+    peers_rooms(&edge->peers, edge->now_ms, host->rooms, sizeof(host->rooms));
+    *policy = (struct handshake_policy){
+        .origins = host->settings->origins_allowed,
+        .is_ready = edge_is_ready(edge, &why),
+        .has_room = server_connections(host->server) < edge->limits.max_connections,
+        .rooms = host->rooms,
+        .retry_after_s = 1 + (unsigned)rng_below(&edge->rng, 5),
+    };
+}
+
+bool
+edge_http(struct edge *edge, bool is_private, const char *method, const char *path,
+          struct http_reply *reply)
+{
+    struct host *host = host_of(edge);
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+        return false;
+    if (strcmp(path, "/healthz") == 0)
+        health_alive(reply);
+    else if (is_private && strcmp(path, "/readyz") == 0)
+        health_ready(edge, &host->health, reply);
+    else if (is_private && strcmp(path, "/v0/counters") == 0)
+        health_counters(edge, &host->health, host->server, reply);
+    else
+        return false;
+    return true;
+}
+
+// What bus and store tell.
+
+static void
+on_bus_message(void *arg, const char *subject, const void *bytes, size_t len, bool is_unheard)
+{
+    struct host *host = arg;
+    set_clocks(host);
+    edge_on_bus(&host->edge, subject, bytes, len, is_unheard);
+}
+
+static void
+on_bus_state(void *arg, bool up, const char *why)
+{
+    struct host *host = arg;
+    set_clocks(host);
+    host->health.nats_since_ms = host->edge.now_ms;
+    edge_on_bus_state(&host->edge, up, why);
+}
+
+static void
+on_store_state(void *arg, bool up, const char *why)
+{
+    struct host *host = arg;
+    set_clocks(host);
+    host->health.redis_since_ms = host->edge.now_ms;
+    edge_on_store_state(&host->edge, up, why);
+}
+
+// Leaving.
+
+static void
+on_part_closed(void *arg)
+{
+    struct host *host = arg;
+    if (--host->open_parts > 0)
+        return;
+    uv_close((uv_handle_t *)&host->before_wait, NULL);
+    uv_close((uv_handle_t *)&host->after_wait, NULL);
+    uv_close((uv_handle_t *)&host->tick, NULL);
+    uv_close((uv_handle_t *)&host->wheel_tick, NULL);
+    uv_close((uv_handle_t *)&host->leave_look, NULL);
+    for (int i = 0; i < 3; i++)
+        uv_close((uv_handle_t *)&host->signals[i], NULL);
+}
+
+static void
+end(struct host *host)
+{
+    host->phase = PHASE_ENDING;
+    uv_timer_stop(&host->leave_look);
+    uv_timer_stop(&host->tick);
+    uv_timer_stop(&host->wheel_tick);
+    server_close(host->server, on_part_closed, host);
+    if (edge_is_alone(&host->edge))
+        return;
+    bus_close(host->edge.bus, on_part_closed, host);
+    store_close(host->edge.store, on_part_closed, host);
+}
+
+static void
+on_released(void *arg, int error)
+{
+    struct host *host = arg;
+    if (error != 0)
+        log_warn("lease_kept", "reason=%s", sy_error_name(error)); // it ends by itself
+    if (host->phase == PHASE_RELEASING)
+        end(host);
+}
+
+static void
+release(struct host *host)
+{
+    host->phase = PHASE_RELEASING;
+    // A renewal under way would bring the lease back.
+    uv_timer_stop(&host->tick);
+    if (edge_is_alone(&host->edge))
+        end(host);
+    else
+        store_release(host->edge.store, host->edge.node, on_released, host);
+}
+
+static void
+on_leave_look(uv_timer_t *timer)
+{
+    struct host *host = timer->data;
+    set_clocks(host);
+    bool is_late = host->edge.now_ms >= host->leave_deadline_ms;
+    bool is_done = server_connections(host->server) == 0 && registry_is_settled(&host->edge) &&
+                   !host->edge.registry.is_beating;
+    if (host->phase == PHASE_CLOSING_CLIENTS && (is_done || is_late)) {
+        if (!is_done)
+            log_warn("leave_late", "connections=%u links=%zu", server_connections(host->server),
+                     host->edge.registry.count);
+        release(host);
+    } else if (host->phase == PHASE_RELEASING && is_late) {
+        end(host);
+    }
+}
+
+static void
+leave(struct host *host, const char *signal_name)
+{
+    log_info("leaving", "node=%s signal=%s connections=%u", host->edge.node, signal_name,
+             server_connections(host->server));
+    host->phase = PHASE_CLOSING_CLIENTS;
+    host->leave_deadline_ms = host->edge.now_ms + (uint64_t)host->settings->drain_timeout;
+    edge_start_drain(&host->edge);
+    server_stop_accepting(host->server);
+    server_close_all(host->server, CLOSE_DRAINING, CLOSE_PER_TURN);
+    uv_timer_start(&host->leave_look, on_leave_look, LEAVE_LOOK_MS, LEAVE_LOOK_MS);
+}
+
+static void
+on_signal(uv_signal_t *handle, int number)
+{
+    struct host *host = handle->data;
+    char why[200];
+    set_clocks(host);
+    if (number == SIGHUP) {
+        if (server_reload_tls(host->server, why) != 0)
+            log_error("tls_reload_failed", "reason=%s", log_quote(why));
+        else
+            log_info("tls_reloaded", "node=%s", host->edge.node);
+        return;
+    }
+    if (host->phase != PHASE_RUNNING) {
+        log_warn("leaving_at_once", "node=%s", host->edge.node);
+        _exit(1);
+    }
+    leave(host, number == SIGTERM ? "TERM" : "INT");
+}
+
+// Starting.
+
+static void
+make_node_id(struct host *host)
+{
+    struct edge *edge = &host->edge;
+    snprintf(edge->node, sizeof(edge->node), "%s.%016llx", host->settings->node_name,
+             (unsigned long long)rand_u64());
+    subject_node(edge->node, host->node_subject);
+    subject_unheard_all(edge->node, host->unheard_subject);
+}
+
+static void
+fill_edge(struct host *host)
+{
+    const struct settings *s = host->settings;
+    struct edge *edge = &host->edge;
+    edge->limits = (struct edge_limits){
+        .frame_bytes = (size_t)s->limits_frame_bytes,
+        .pending_bytes = (size_t)s->limits_pending_bytes,
+        .commands_per_second = (uint32_t)s->limits_commands_per_second,
+        .hello_timeout_ms = (uint64_t)s->limits_hello_timeout,
+        .ping_ms = (uint64_t)s->ping_interval,
+        .route_ttl_ms = (uint64_t)s->routes_ttl,
+        .max_routes = (size_t)s->routes_max,
+        .max_connections = (uint32_t)s->connections_max,
+    };
+    edge->auth = &host->auth;
+    auth_init(&host->auth, s);
+    make_node_id(host);
+    rng_seed(&edge->rng, rand_u64());
+    set_clocks(host);
+    edge->started_wall_ms = edge->wall_ms;
+    edge_init(edge);
+}
+
+static int
+open_cluster(struct host *host)
+{
+    const struct settings *s = host->settings;
+    char why[160];
+    char name[NODE_ID_SIZE + 8];
+    struct store_opts store_opts = {
+        .url = s->redis_url,
+        .user = s->redis_user,
+        .password = s->redis_password,
+        .command_timeout_ms = (uint64_t)s->redis_command_timeout,
+        .max_in_flight = 1024,
+        .on_state = on_store_state,
+        .arg = host,
+    };
+    host->edge.store = store_open(&host->loop, &store_opts, why);
+    if (host->edge.store == NULL) {
+        fprintf(stderr, "redis.url: %s\n", why);
+        return SY_EINVAL;
+    }
+    host->open_parts++;
+    snprintf(name, sizeof(name), "edge/%s", host->edge.node);
+    struct bus_opts bus_opts = {
+        .url = s->nats_url,
+        .user = s->nats_user,
+        .password = s->nats_password,
+        .credentials_file = s->nats_credentials_file,
+        .tls_ca_file = s->nats_tls_ca_file,
+        .name = name,
+        .subjects = {host->node_subject, host->unheard_subject, SUBJECT_HEARTBEATS},
+        .probe_subject = host->node_subject,
+        .ping_ms = (uint64_t)s->nats_ping_interval,
+        .connect_timeout_ms = 2000,
+        .max_buffered = (size_t)s->nats_max_buffered,
+        .on_message = on_bus_message,
+        .on_state = on_bus_state,
+        .arg = host,
+    };
+    host->edge.bus = bus_open(&host->loop, &bus_opts, why);
+    if (host->edge.bus == NULL) {
+        fprintf(stderr, "nats.url: %s\n", why);
+        return SY_EINVAL;
+    }
+    host->open_parts++;
+    return 0;
+}
+
+static int
+open_server(struct host *host)
+{
+    const struct settings *s = host->settings;
+    char why[200];
+    struct server_opts opts = {
+        .host = s->listen_host,
+        .port = (unsigned)s->listen_port,
+        .private_host = s->private_host,
+        .private_port = (unsigned)s->private_port,
+        .tls_cert_file = s->listen_tls_cert_file,
+        .tls_key_file = s->listen_tls_key_file,
+        .document_root = s->web_root,
+        .index_file = "index.html",
+        .max_connections = (uint32_t)s->connections_max,
+        .max_per_address = (uint32_t)s->connections_max_per_address,
+        .max_half_open = (uint32_t)s->connections_max_half_open,
+        .max_frame_bytes = (uint32_t)s->limits_frame_bytes,
+        .max_fragments = (uint32_t)s->limits_fragments,
+        .max_queue_bytes = (uint64_t)s->limits_queue_bytes,
+        .origins = s->origins_allowed,
+    };
+    if (server_open(&host->loop, &opts, &host->edge, &host->server, why) != 0) {
+        fprintf(stderr, "%s\n", why);
+        return SY_EINVAL;
+    }
+    host->open_parts++;
+    bool is_v6 = strchr(s->listen_host, ':') != NULL;
+    if (s->listen_url[0] != '\0')
+        snprintf(host->edge.url, sizeof(host->edge.url), "%s", s->listen_url);
+    else
+        snprintf(host->edge.url, sizeof(host->edge.url), "%s://%s%.64s%s:%u/ws",
+                 s->listen_tls_cert_file[0] != '\0' ? "wss" : "ws", is_v6 ? "[" : "",
+                 s->listen_host, is_v6 ? "]" : "", server_port(host->server));
+    return 0;
+}
+
+static void
+start_handles(struct host *host)
+{
+    static const int numbers[3] = {SIGTERM, SIGINT, SIGHUP};
+    uv_prepare_init(&host->loop, &host->before_wait);
+    uv_check_init(&host->loop, &host->after_wait);
+    uv_timer_init(&host->loop, &host->tick);
+    uv_timer_init(&host->loop, &host->wheel_tick);
+    uv_timer_init(&host->loop, &host->leave_look);
+    host->before_wait.data = host->after_wait.data = host;
+    host->tick.data = host->wheel_tick.data = host->leave_look.data = host;
+    uv_prepare_start(&host->before_wait, on_before_wait);
+    uv_check_start(&host->after_wait, on_after_wait);
+    uv_timer_start(&host->tick, on_tick, 0, TICK_MS);
+    uv_timer_start(&host->wheel_tick, on_wheel_tick, WHEEL_TICK_MS, WHEEL_TICK_MS);
+    for (int i = 0; i < 3; i++) {
+        uv_signal_init(&host->loop, &host->signals[i]);
+        host->signals[i].data = host;
+        uv_signal_start(&host->signals[i], on_signal, numbers[i]);
+    }
+}
+
+static void
+say_how(const struct host *host)
+{
+    const struct settings *s = host->settings;
+    log_info("edge_listening", "node=%s port=%u private_port=%u url=%s", host->edge.node,
+             server_port(host->server), server_private_port(host->server), host->edge.url);
+    if (settings_is_alone(s))
+        log_info("alone", "meaning=%s",
+                 log_quote("neither nats.url nor redis.url is set: messages reach only the "
+                           "clients of this edge"));
+    if (!settings_need_token(s))
+        log_info("development_mode", "meaning=%s",
+                 log_quote("no auth.hs256_secret is set: anyone on this machine may log in under "
+                           "any name; set it to ask for tokens"));
+}
+
+static void
+fini(struct host *host)
+{
+    edge_fini(&host->edge);
+    auth_fini(&host->auth);
+    frame_pool_drain();
+    int error = uv_loop_close(&host->loop);
+    assert(error == 0);
+    (void)error;
+}
+
+int
+host_run(const struct settings *settings)
+{
+    struct host *host = calloc(1, sizeof(*host));
+    if (host == NULL || uv_loop_init(&host->loop) != 0)
+        abort();
+    signal(SIGPIPE, SIG_IGN);
+    host->settings = settings;
+    host->long_turn.interval_ms = 10000;
+    fill_edge(host);
+    if ((!settings_is_alone(settings) && open_cluster(host) != 0) || open_server(host) != 0)
+        exit(EXIT_CONFIG); // nothing was promised to anybody yet
+    start_handles(host);
+    say_how(host);
+    uv_run(&host->loop, UV_RUN_DEFAULT);
+    log_info("left", "node=%s", host->edge.node);
+    fini(host);
+    free(host);
+    return 0;
+}

@@ -1,0 +1,15 @@
+// host.h: an edge in a process: the loop, the clocks, the signals, its whole life.
+//
+// 1. Redis and NATS are connected in the background, in any order, for ever again.
+// 2. The ports are opened; until the edge is ready, upgrades are answered 503.
+// 3. SIGTERM, SIGINT: unready, no new sockets, clients told and closed (1012), links out
+//    of the directory, the lease given back, exit 0. drain.timeout bounds all of it; a
+//    second signal ends it at once.
+// 4. SIGHUP: certificate and key are read again.
+#pragma once
+
+#include "edge/settings.h"
+
+// Runs until it is told to end; the process's exit code. Settings must have passed
+// settings_check and stay valid.
+int host_run(const struct settings *settings);

@@ -1,0 +1,100 @@
+// outbox.c: one growing frame per destination, a list of those that are not empty.
+#include "edge/outbox.h"
+
+#include <string.h>
+
+#include "edge/core.h"
+#include "proto/subject.h"
+
+static char *
+borrowed(const char *text)
+{
+    // protobuf-c's structs have no const; packing does not write.
+    union {
+        const char *in;
+        char *out;
+    } u = {.in = text};
+    return u.out;
+}
+
+static void
+publish(struct edge *edge, struct peer *peer)
+{
+    char subject[SUBJECT_SIZE];
+    char reply[SUBJECT_SIZE];
+    uint32_t batch = peer->batch_number;
+    subject_node(peer->node, subject);
+    subject_unheard(edge->node, peer->node, batch, reply);
+    int error = bus_publish(edge->bus, subject, reply, peer->batch.bytes, peer->batch.len);
+    peer->batch_number++;
+    buf_clear(&peer->batch);
+    buf_trim(&peer->batch, OUTBOX_BATCH_BYTES);
+    if (error != 0)
+        router_batch_failed(edge, peer, batch, error == SY_EFULL ? REASON_BUSY : REASON_NO_ROUTE);
+}
+
+int
+outbox_append(struct edge *edge, struct peer *peer, const Switchyard__Bus__V1__BusItem *item,
+              uint32_t *batch)
+{
+    if (edge->bus == NULL || !bus_is_up(edge->bus))
+        return SY_EDOWN;
+    if (peer->batch.len >= OUTBOX_BATCH_BYTES)
+        publish(edge, peer);
+    if (peer->batch.len == 0)
+        codec_bus_start(edge->node, &peer->batch);
+    codec_bus_append(item, &peer->batch);
+    if (!peer->is_dirty) {
+        peer->is_dirty = true;
+        peer->next_dirty = edge->peers.dirty;
+        edge->peers.dirty = peer;
+    }
+    *batch = peer->batch_number;
+    return 0;
+}
+
+void
+outbox_flush(struct edge *edge)
+{
+    // A failed batch may route its messages anew and make another peer dirty.
+    for (struct peer *peer; (peer = edge->peers.dirty) != NULL;) {
+        edge->peers.dirty = peer->next_dirty;
+        peer->is_dirty = false;
+        if (peer->batch.len > 0)
+            publish(edge, peer);
+    }
+}
+
+void
+outbox_invalidate(struct edge *edge, const char *node, const char *user)
+{
+    Switchyard__Bus__V1__Invalidate invalidate;
+    switchyard__bus__v1__invalidate__init(&invalidate);
+    Switchyard__Bus__V1__BusItem item;
+    switchyard__bus__v1__bus_item__init(&item);
+    invalidate.user = borrowed(user);
+    item.item_case = SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_INVALIDATE;
+    item.invalidate = &invalidate;
+    uint32_t batch;
+    if (outbox_append(edge, peers_take(&edge->peers, node), &item, &batch) == 0)
+        edge->counters.invalidations_out++;
+}
+
+void
+outbox_kick(struct edge *edge, const char *node, const char *user, const char *device,
+            uint64_t connection, uint64_t epoch)
+{
+    Switchyard__Bus__V1__Kick kick;
+    switchyard__bus__v1__kick__init(&kick);
+    Switchyard__Bus__V1__BusItem item;
+    switchyard__bus__v1__bus_item__init(&item);
+    kick.user = borrowed(user);
+    kick.device = borrowed(device);
+    kick.connection = connection;
+    kick.epoch = epoch;
+    item.item_case = SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_KICK;
+    item.kick = &kick;
+    uint32_t batch;
+    if (outbox_append(edge, peers_take(&edge->peers, node), &item, &batch) == 0)
+        edge->counters.kicks_out++;
+}

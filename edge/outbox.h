@@ -1,0 +1,30 @@
+// outbox.h: what this edge has for other edges, gathered during a turn and published
+// as one NATS message per destination at its end.
+//
+// A batch grows to at most OUTBOX_BATCH_BYTES, then it leaves at once; what has left and
+// was not yet taken by nats-server is bounded by bus_opts.max_buffered. Each batch
+// carries a number in its reply subject, so that "nobody listens" names the batch.
+#pragma once
+
+#include <stdint.h>
+
+#include "edge/peers.h"
+#include "lib/base/err.h"
+
+struct edge;
+
+// Below nats-server's default max_payload of 1 MiB, with room for one largest envelope.
+#define OUTBOX_BATCH_BYTES (512 * 1024)
+
+// 0 with *batch, the number of the batch it is in; SY_EDOWN: the bus is down.
+MUST_USE
+int outbox_append(struct edge *edge, struct peer *peer, const Switchyard__Bus__V1__BusItem *item,
+                  uint32_t *batch);
+// Publishes every batch. Those refused are reported to router_batch_failed.
+void outbox_flush(struct edge *edge);
+
+// To one node each; lost without a trace when the bus is down, which costs time but no
+// truth: the verify cycle and the route's age limit repair it.
+void outbox_invalidate(struct edge *edge, const char *node, const char *user);
+void outbox_kick(struct edge *edge, const char *node, const char *user, const char *device,
+                 uint64_t connection, uint64_t epoch);

@@ -1,0 +1,92 @@
+// outq.c: the first waiting frame sits in `one`; the second brings a ring, which is freed
+// when the queue runs empty.
+#include "edge/outq.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define FIRST_CAP 8u // a power of two, as every cap is
+
+static void
+ring_append(struct outq *q, struct frame *frame, uint32_t count)
+{
+    q->ring[(q->head + count) & (q->cap - 1)] = frame;
+}
+
+static void
+ring_grow(struct outq *q)
+{
+    uint32_t cap = q->cap == 0 ? FIRST_CAP : 2 * q->cap;
+    struct frame **ring = malloc(cap * sizeof *ring);
+    if (ring == NULL)
+        abort();
+    for (uint32_t i = 0; i < q->cap; i++)
+        ring[i] = q->ring[(q->head + i) & (q->cap - 1)];
+    free(q->ring);
+    q->ring = ring;
+    q->cap = cap;
+    q->head = 0;
+}
+
+static void
+ring_free(struct outq *q)
+{
+    free(q->ring);
+    q->ring = NULL;
+    q->cap = 0;
+    q->head = 0;
+}
+
+int
+outq_push(struct outq *q, struct frame *frame, size_t max_bytes)
+{
+    if (q->bytes > max_bytes || frame->len > max_bytes - q->bytes)
+        return SY_EFULL;
+    frame_hold(frame);
+    q->bytes += frame->len;
+    if (q->count == 0) {
+        q->one = frame;
+        q->count = 1;
+        return 0;
+    }
+    if (q->ring == NULL || q->count == q->cap)
+        ring_grow(q);
+    if (q->one != NULL) {
+        ring_append(q, q->one, 0);
+        q->one = NULL;
+    }
+    ring_append(q, frame, q->count);
+    q->count++;
+    return 0;
+}
+
+struct frame *
+outq_peek(const struct outq *q)
+{
+    if (q->count == 0)
+        return NULL;
+    return q->one != NULL ? q->one : q->ring[q->head];
+}
+
+void
+outq_pop(struct outq *q)
+{
+    assert(q->count > 0);
+    struct frame *frame = outq_peek(q);
+    if (q->one != NULL)
+        q->one = NULL;
+    else
+        q->head = (q->head + 1) & (q->cap - 1);
+    q->count--;
+    q->bytes -= frame->len;
+    frame_release(frame);
+    if (q->count == 0 && q->ring != NULL)
+        ring_free(q);
+}
+
+void
+outq_fini(struct outq *q)
+{
+    while (q->count > 0)
+        outq_pop(q);
+}

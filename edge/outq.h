@@ -1,0 +1,36 @@
+// outq.h: how much one slow client may cost us.
+//
+// A FIFO of frames waiting for one socket, bounded in bytes. Full means the client
+// reads slower than others write to it; the caller decides what then. An empty queue
+// owns no memory. One thread; embedded in its owner; zeroed is empty.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "edge/frame.h"
+#include "lib/base/err.h"
+
+struct outq {
+    struct frame **ring; // NULL while nothing was ever queued beyond `one`
+    struct frame *one;   // the usual case: a single frame waits
+    uint32_t cap;
+    uint32_t head;
+    uint32_t count; // frames, `one` included
+    size_t bytes;
+};
+
+void outq_fini(struct outq *q); // releases what is queued
+// Takes its own hold. SY_EFULL: max_bytes would be passed; nothing was queued or held.
+MUST_USE
+int outq_push(struct outq *q, struct frame *frame, size_t max_bytes);
+// The oldest, borrowed; NULL when empty.
+struct frame *outq_peek(const struct outq *q);
+// Drops the oldest.
+void outq_pop(struct outq *q);
+static inline bool
+outq_is_empty(const struct outq *q)
+{
+    return q->count == 0;
+}

@@ -1,0 +1,59 @@
+// peers.h: the other edges: which of them live, and what waits to be published to each.
+//
+// A peer lives while its heartbeats are heard. One that was not heard for as long as a
+// lease lasts is unknown: the directory's lease decides, and its answer holds for a
+// second. One that nobody listens for (NATS says so within a millisecond) is dead until
+// its next heartbeat. So nothing waits for the sweeper. One thread.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/table.h"
+#include "proto/buf.h"
+#include "proto/ident.h"
+#include "switchyard/bus/v1/bus.pb-c.h"
+
+struct edge;
+struct leg;
+
+// How long the answer about a lease is believed.
+#define PEER_LEASE_BELIEF_MS 1000
+
+enum peer_state { PEER_UNKNOWN, PEER_LIVES, PEER_DEAD };
+
+struct peer {
+    UT_hash_handle hh;
+    char node[NODE_ID_SIZE];
+    uint64_t heard_ms; // last heartbeat, monotonic; 0: never
+    uint64_t lease_ms; // when the lease was last read; 0: never
+    bool lease_lives;  // what it said
+    bool is_unheard;   // nobody listened; until the next heartbeat
+    bool is_draining;
+    uint32_t connections;
+    uint32_t max_connections;
+    char url[128];
+    uint32_t routes;  // that hold this peer
+    struct leg *legs; // envelopes without a receipt, oldest first
+    struct leg *last_leg;
+    struct buf batch;      // items of this turn
+    uint32_t batch_number; // of the batch being gathered, from 1
+    bool is_dirty;         // batch is not empty
+    struct peer *next_dirty;
+};
+
+struct peers {
+    struct peer *table;
+    struct peer *dirty;
+};
+
+struct peer *peers_take(struct peers *peers, const char *node);
+struct peer *peers_find(const struct peers *peers, const char *node);
+void peers_hear(struct peers *peers, const Switchyard__Bus__V1__Heartbeat *beat, uint64_t now_ms);
+enum peer_state peer_state(const struct peer *peer, uint64_t now_ms);
+// URLs of living edges with room, separated by spaces; at most 8 of them, most room first.
+void peers_rooms(const struct peers *peers, uint64_t now_ms, char *out, size_t size);
+// Frees those not heard of for ten minutes that nothing refers to.
+void peers_forget(struct peers *peers, uint64_t now_ms);
+void peers_fini(struct peers *peers);

@@ -1,0 +1,22 @@
+// pool.h: blocks for short-lived objects, kept by size class for the next one.
+//
+// Classes are powers of two from 64 bytes to 64 KiB; larger blocks come from malloc.
+// What is kept is bounded by the most that was ever in use, and by POOL_KEEP_BYTES per
+// class. One thread.
+#pragma once
+
+#include <stddef.h>
+
+#define POOL_CLASSES 11
+#define POOL_KEEP_BYTES (1024 * 1024)
+
+struct pool {
+    struct pool_block *kept[POOL_CLASSES];
+    size_t kept_bytes[POOL_CLASSES];
+};
+
+// Not zeroed; aborts when memory is exhausted.
+void *pool_take(struct pool *pool, size_t size);
+// The same size as was asked for. NULL is fine.
+void pool_give(struct pool *pool, void *block, size_t size);
+void pool_fini(struct pool *pool);

@@ -1,0 +1,461 @@
+// registry.c: see registry.h for the states of a link.
+//
+// `work` looks at a user's links and begins the one operation that is due; its answer
+// changes the link and looks again. Failures: the store is down, slow or refuses: the user
+// waits until the next tick, at most one second, or until the store is up. A login does
+// not wait for that: its session goes on, and the link is written when it can be.
+#include "edge/registry.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "edge/core.h"
+#include "edge/outbox.h"
+
+static void pump(struct edge *edge);
+
+static struct link
+row_of(const struct link_state *link)
+{
+    struct link row = {
+        .connection = link->connection, .epoch = link->epoch, .since_ms = link->since_ms};
+    memcpy(row.node, link->edge->node, sizeof(row.node));
+    snprintf(row.device, sizeof(row.device), "%s", link->device);
+    snprintf(row.device_class, sizeof(row.device_class), "%s", link->device_class);
+    return row;
+}
+
+// Links.
+
+static void
+link_free(struct link_state *link)
+{
+    struct registry *registry = &link->edge->registry;
+    struct link_state **at = &link->user->links;
+    while (*at != link)
+        at = &(*at)->next_of_user;
+    *at = link->next_of_user;
+    if (registry->cursor == link)
+        registry->cursor = link->next;
+    *(link->prev != NULL ? &link->prev->next : &registry->links) = link->next;
+    *(link->next != NULL ? &link->next->prev : &registry->last_link) = link->prev;
+    registry->count--;
+    if (link->session != NULL)
+        link->session->link = NULL;
+    free(link->device);
+    free(link);
+}
+
+static struct link_state *
+link_new(struct edge *edge, struct session *session, const char *device_class)
+{
+    struct registry *registry = &edge->registry;
+    struct link_state *link = calloc(1, sizeof(*link));
+    if (link == NULL || (link->device = strdup(session->device)) == NULL)
+        abort();
+    link->edge = edge;
+    link->user = session->user;
+    link->session = session;
+    link->connection = session->connection;
+    link->since_ms = edge->wall_ms;
+    snprintf(link->device_class, sizeof(link->device_class), "%s", device_class);
+    link->prev = registry->last_link;
+    *(registry->last_link != NULL ? &registry->last_link->next : &registry->links) = link;
+    registry->last_link = link;
+    registry->count++;
+    struct link_state **at = &session->user->links;
+    while (*at != NULL)
+        at = &(*at)->next_of_user;
+    *at = link;
+    session->link = link;
+    return link;
+}
+
+static void
+link_superseded(struct link_state *link)
+{
+    link->known = LINK_ABSENT;
+    link->edge->counters.superseded++;
+    if (link->session != NULL)
+        session_end(link->session, CLOSE_REPLACED);
+}
+
+static void
+tell_session(struct link_state *link)
+{
+    if (link->session != NULL)
+        session_registered(link->session);
+}
+
+// The queue of users.
+
+static void
+enqueue(struct edge *edge, struct user *user)
+{
+    if (user->is_queued)
+        return;
+    struct registry *registry = &edge->registry;
+    user->is_queued = true;
+    user->next_queued = NULL;
+    *(registry->queue != NULL ? &registry->last_queued->next_queued : &registry->queue) = user;
+    registry->last_queued = user;
+}
+
+static void
+enqueue_later(struct edge *edge, struct user *user)
+{
+    if (user->is_queued)
+        return;
+    user->is_queued = true;
+    user->next_queued = edge->registry.later;
+    edge->registry.later = user;
+}
+
+// An operation on this link has been answered.
+static void
+done(struct link_state *link, int error)
+{
+    struct edge *edge = link->edge;
+    struct user *user = link->user;
+    uint64_t held;
+    user->is_busy = false;
+    edge->registry.busy--;
+    if (error == 0) {
+        enqueue(edge, user);
+    } else {
+        if (error == SY_EREPLY && log_limit_pass(&edge->registry.complaint, edge->now_ms, &held))
+            log_warn("registry_refused", "error=%s more=%llu", sy_error_name(error),
+                     (unsigned long long)held);
+        tell_session(link); // a login does not wait for the directory to be well
+        enqueue_later(edge, user);
+    }
+    pump(edge);
+}
+
+// Whether the answer says nothing about what the directory did.
+static bool
+is_unknown(int error)
+{
+    return error == SY_ETIME || error == SY_ELOST;
+}
+
+static void
+tell_watchers(struct link_state *link, const struct store_registered *answer)
+{
+    for (size_t i = 0; i < answer->watcher_count; i++)
+        if (strcmp(answer->watchers[i], link->edge->node) != 0 &&
+            node_id_is_valid(answer->watchers[i], strlen(answer->watchers[i])))
+            outbox_invalidate(link->edge, answer->watchers[i], link->user->id);
+}
+
+static void
+kick_replaced(struct link_state *link, const struct link *old)
+{
+    if (strcmp(old->node, link->edge->node) != 0)
+        outbox_kick(link->edge, old->node, link->user->id, old->device, old->connection,
+                    old->epoch);
+    // One of this edge's own was closed at login already.
+}
+
+// Operations and their answers.
+
+static void
+on_registered(void *arg, int error, const struct store_registered *answer)
+{
+    struct link_state *link = arg;
+    if (error == 0) {
+        link->known = LINK_WRITTEN;
+        link->epoch = answer->epoch;
+        link->edge->counters.registers++;
+        tell_watchers(link, answer);
+        if (answer->replaced && answer->old != NULL)
+            kick_replaced(link, answer->old);
+        tell_session(link);
+    } else if (is_unknown(error)) {
+        link->known = LINK_UNKNOWN;
+    }
+    done(link, error);
+}
+
+static void
+on_unregistered(void *arg, int error)
+{
+    struct link_state *link = arg;
+    if (error == 0 || error == SY_ENOENT) {
+        link->known = LINK_ABSENT;
+        link->edge->counters.unregisters++;
+        error = 0;
+    }
+    done(link, error); // lost answers: still WRITTEN, and asking again is harmless
+}
+
+static void
+on_verified(void *arg, int error, enum store_verdict verdict, const struct store_registered *answer)
+{
+    struct link_state *link = arg;
+    if (error == 0) {
+        link->must_verify = false;
+        link->edge->counters.verifies++;
+        if (verdict == STORE_REWRITTEN) {
+            link->edge->counters.rewritten++;
+            tell_watchers(link, answer);
+        } else if (verdict == STORE_SUPERSEDED) {
+            link_superseded(link);
+        }
+    }
+    done(link, error);
+}
+
+// Looks for what became of a link whose register had no answer.
+static void
+on_looked(void *arg, int error, const struct link *rows, size_t count)
+{
+    struct link_state *link = arg;
+    if (error != 0) {
+        done(link, error);
+        return;
+    }
+    link->known = LINK_ABSENT;
+    for (size_t i = 0; i < count; i++) {
+        const struct link *row = &rows[i];
+        if (strcmp(row->device, link->device) != 0)
+            continue;
+        if (strcmp(row->node, link->edge->node) == 0 && row->connection == link->connection) {
+            link->known = LINK_WRITTEN;
+            link->epoch = row->epoch;
+            tell_session(link);
+        } else if (row->since_ms > link->since_ms) {
+            link_superseded(link);
+        }
+    }
+    done(link, 0);
+}
+
+// Begins what is due for this link. False: nothing is.
+static bool
+begin(struct link_state *link)
+{
+    struct store *store = link->edge->store;
+    const char *user = link->user->id;
+    struct link row = row_of(link);
+    bool is_wanted = link->session != NULL;
+    if (link->known == LINK_UNKNOWN)
+        store_resolve(store, user, NULL, 0, on_looked, link);
+    else if (link->known == LINK_ABSENT && is_wanted)
+        store_register(store, user, &row, on_registered, link);
+    else if (link->known == LINK_WRITTEN && !is_wanted)
+        store_unregister(store, user, &row, on_unregistered, link);
+    else if (link->known == LINK_WRITTEN && link->must_verify)
+        store_verify(store, user, &row, on_verified, link);
+    else
+        return false;
+    return true;
+}
+
+// Begins the first operation due for a user, oldest login first.
+static void
+work(struct edge *edge, struct user *user)
+{
+    if (user->is_busy)
+        return; // its answer looks again
+    struct link_state *next;
+    for (struct link_state *link = user->links; link != NULL; link = next) {
+        next = link->next_of_user;
+        if (link->session == NULL && link->known == LINK_ABSENT) {
+            link_free(link);
+        } else if (begin(link)) {
+            user->is_busy = true;
+            edge->registry.busy++;
+            return;
+        }
+    }
+    users_drop_if_idle(&edge->users, user);
+}
+
+static void
+pump(struct edge *edge)
+{
+    struct registry *registry = &edge->registry;
+    while (registry->queue != NULL && registry->busy < REGISTRY_MAX_BUSY &&
+           store_is_up(edge->store)) {
+        struct user *user = registry->queue;
+        registry->queue = user->next_queued;
+        user->is_queued = false;
+        work(edge, user);
+    }
+}
+
+// What the rest of the edge asks for.
+
+void
+registry_add(struct edge *edge, struct session *session, const char *device_class)
+{
+    if (edge_is_alone(edge)) {
+        session_registered(session);
+        return;
+    }
+    struct link_state *link = link_new(edge, session, device_class);
+    enqueue(edge, session->user);
+    if (!store_is_up(edge->store))
+        tell_session(link);
+    else
+        pump(edge);
+}
+
+void
+registry_remove(struct session *session)
+{
+    struct link_state *link = session->link;
+    if (link == NULL)
+        return;
+    link->session = NULL;
+    session->link = NULL;
+    enqueue(link->edge, link->user);
+    pump(link->edge);
+}
+
+void
+registry_kick(struct edge *edge, const char *user_id, const char *device, uint64_t connection,
+              uint64_t epoch)
+{
+    const struct user *user = users_find(&edge->users, user_id, strlen(user_id));
+    struct session *session = user != NULL ? users_find_device(user, device) : NULL;
+    if (session == NULL || session->connection != connection || session->link == NULL ||
+        session->link->epoch != epoch)
+        return; // it left, or came back since: the kick was for another connection
+    edge->counters.kicks_in++;
+    session->link->known = LINK_ABSENT; // the row is the other edge's now
+    session_end(session, CLOSE_REPLACED);
+}
+
+void
+registry_store_up(struct edge *edge)
+{
+    pump(edge);
+}
+
+// Time.
+
+static void
+verify_all(struct edge *edge)
+{
+    edge->registry.burst = edge->registry.count;
+}
+
+static void
+verify_some(struct edge *edge)
+{
+    struct registry *registry = &edge->registry;
+    // The regular share of one second, rounded up so that a cycle always ends in time.
+    size_t count = (registry->count * 1000 + VERIFY_CYCLE_MS - 1) / VERIFY_CYCLE_MS;
+    if (registry->burst > 0) {
+        count = registry->burst < VERIFY_BURST_PER_S ? registry->burst : VERIFY_BURST_PER_S;
+        registry->burst -= count;
+    }
+    for (; count > 0 && registry->links != NULL; count--) {
+        struct link_state *link = registry->cursor != NULL ? registry->cursor : registry->links;
+        registry->cursor = link->next;
+        link->must_verify = true;
+        enqueue(edge, link->user);
+    }
+}
+
+static void
+on_beat(void *arg, int error, bool was_lost, uint64_t gen)
+{
+    struct edge *edge = arg;
+    struct registry *registry = &edge->registry;
+    registry->is_beating = false;
+    if (error != 0) {
+        if (registry->failed_since_ms == 0)
+            registry->failed_since_ms = edge->now_ms;
+        return;
+    }
+    bool is_first = registry->beat_ms == 0;
+    bool has_new_gen = registry->gen != 0 && registry->gen != gen;
+    registry->failed_since_ms = 0;
+    // The lease runs from when it was asked for, at the latest.
+    registry->beat_ms = registry->beat_tried_ms;
+    registry->gen = gen;
+    if (is_first) {
+        log_info("lease_taken", "node=%s", edge->node);
+    } else if (was_lost || has_new_gen) {
+        edge->counters.leases_lost++;
+        log_warn("lease_lost", "node=%s links=%zu reason=%s", edge->node, registry->count,
+                 has_new_gen ? "redis_lost_its_data" : "expired");
+        verify_all(edge);
+    }
+}
+
+static void
+beat(struct edge *edge)
+{
+    struct registry *registry = &edge->registry;
+    struct store_node self = {
+        .is_draining = edge->is_draining,
+        .connections = edge->live_sessions,
+        .max_connections = edge->limits.max_connections,
+        .started_ms = edge->started_wall_ms,
+    };
+    memcpy(self.node, edge->node, sizeof(self.node));
+    memcpy(self.url, edge->url, sizeof(self.url));
+    registry->is_beating = true;
+    registry->beat_tried_ms = edge->now_ms;
+    store_heartbeat(edge->store, &self, on_beat, edge);
+}
+
+static void
+retry_failed(struct edge *edge)
+{
+    for (struct user *user; (user = edge->registry.later) != NULL;) {
+        edge->registry.later = user->next_queued;
+        user->is_queued = false;
+        enqueue(edge, user);
+    }
+}
+
+void
+registry_tick(struct edge *edge)
+{
+    struct registry *registry = &edge->registry;
+    if (edge_is_alone(edge))
+        return;
+    retry_failed(edge);
+    if (!registry->is_beating && store_is_up(edge->store) &&
+        (registry->beat_tried_ms == 0 || edge->now_ms - registry->beat_tried_ms >= LEASE_RENEW_MS))
+        beat(edge);
+    verify_some(edge);
+    pump(edge);
+}
+
+bool
+registry_holds_lease(const struct edge *edge)
+{
+    return edge->registry.beat_ms != 0 && edge->now_ms - edge->registry.beat_ms < LEASE_MS;
+}
+
+bool
+registry_is_settled(const struct edge *edge)
+{
+    return edge->registry.count == 0;
+}
+
+void
+registry_fini(struct edge *edge)
+{
+    struct registry *registry = &edge->registry;
+    assert(registry->busy == 0); // the store has answered everything
+    retry_failed(edge);
+    for (struct user *user; (user = registry->queue) != NULL;) {
+        registry->queue = user->next_queued;
+        user->is_queued = false;
+        users_drop_if_idle(&edge->users, user);
+    }
+    for (struct link_state *link; (link = registry->links) != NULL;) {
+        struct user *user = link->user;
+        link_free(link);
+        users_drop_if_idle(&edge->users, user);
+    }
+}

@@ -1,0 +1,89 @@
+// registry.h: the directory kept true about the connections of this edge.
+//
+// Each login becomes a link. For each link we know what should be (a session has it, or
+// not any more) and what the directory says as far as we know; a user's links are worked
+// on one operation at a time, in the order of their logins, until the two agree. So an
+// operation that failed or whose answer was lost is never replayed blindly: what to do
+// next follows from what is.
+//
+//   ABSENT  --register-->   WRITTEN   (tells who remembers the user; kicks who was replaced)
+//   WRITTEN --unregister--> ABSENT    (exact match of node, connection and epoch)
+//   WRITTEN --verify-->     WRITTEN   (rewritten if it was gone) or superseded: close 4001
+//   any     --answer lost-> UNKNOWN --look--> ABSENT, WRITTEN or superseded
+//
+// Every link is verified once in VERIFY_CYCLE_MS; all of them, paced, when the lease was
+// lost or Redis lost its data. One thread.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/log.h"
+
+struct edge;
+struct session;
+struct user;
+
+// A kick that was lost is repaired by the next verify: this bounds how long two
+// connections may both believe they are the newest.
+#define VERIFY_CYCLE_MS 60000
+// Links checked per second when all must be: 10,000 in two seconds, at 5 % of what one
+// Redis does.
+#define VERIFY_BURST_PER_S 5000
+// Operations under way at once; below the store's cap, so that reads of routes have room.
+#define REGISTRY_MAX_BUSY 512
+
+enum link_known { LINK_ABSENT, LINK_WRITTEN, LINK_UNKNOWN };
+
+struct link_state {
+    struct link_state *next; // all links of this edge, oldest first
+    struct link_state *prev;
+    struct link_state *next_of_user;
+    struct edge *edge;
+    struct user *user;
+    struct session *session; // NULL: closed, to be removed
+    uint64_t connection;
+    uint64_t epoch; // 0: never written
+    uint64_t since_ms;
+    uint8_t known; // enum link_known
+    bool must_verify;
+    char *device;
+    char device_class[33];
+};
+
+struct registry {
+    struct link_state *links;
+    struct link_state *last_link;
+    struct link_state *cursor; // next to verify in the cycle; NULL: from the start
+    size_t count;
+    size_t burst;       // links still to be verified out of turn
+    struct user *queue; // users with work to do
+    struct user *last_queued;
+    struct user *later; // users whose last operation failed, until the next tick
+    unsigned busy;
+    uint64_t beat_ms; // when the lease was last renewed, monotonic; 0: never
+    uint64_t beat_tried_ms;
+    uint64_t failed_since_ms; // renewals fail since; 0: they do not
+    uint64_t gen;             // 0: not known yet
+    bool is_beating;          // a renewal is under way
+    struct log_limit complaint;
+};
+
+// A session logged in. session_registered follows, perhaps from inside the call.
+void registry_add(struct edge *edge, struct session *session, const char *device_class);
+// Its session has ended.
+void registry_remove(struct session *session);
+// From the bus: another edge has a newer login of this device.
+void registry_kick(struct edge *edge, const char *user, const char *device, uint64_t connection,
+                   uint64_t epoch);
+// Once a second.
+void registry_tick(struct edge *edge);
+// The store is up (again): go on with what waits.
+void registry_store_up(struct edge *edge);
+// Renewed recently enough to be sure that it has not ended.
+bool registry_holds_lease(const struct edge *edge);
+// All links of ended sessions are out of the directory.
+bool registry_is_settled(const struct edge *edge);
+// Frees what could not be told to the directory any more.
+void registry_fini(struct edge *edge);

@@ -1,0 +1,26 @@
+// rules.c: see rules.h.
+#include "sweeper/rules.h"
+
+enum node_state
+rules_judge(const struct node_facts *facts, uint64_t now_ms)
+{
+    if (!facts->has_lease)
+        return NODE_DEAD;
+    uint64_t last_ms = facts->heard_ms != 0 ? facts->heard_ms : facts->first_seen_ms;
+    return now_ms - last_ms >= SUSPECT_MS ? NODE_SUSPECT : NODE_ALIVE;
+}
+
+const char *
+rules_name(enum node_state state)
+{
+    static const char *const names[] = {"new", "alive", "suspect", "dead"};
+    return names[state];
+}
+
+uint64_t
+pace_left(struct pace *pace, uint64_t per_second, uint64_t now_ms)
+{
+    if (pace->second != now_ms / 1000)
+        *pace = (struct pace){.second = now_ms / 1000};
+    return pace->used < per_second ? per_second - pace->used : 0;
+}

@@ -1,0 +1,75 @@
+// sweep.h: looks after the directory: leads, looks, reaps. No loop, no Redis, no NATS:
+// store.h and bus.h stand between, the clock is set by the host, and tests put fakes
+// underneath.
+//
+// 1. sweep_tick tries to lead; only the leader goes on.
+// 2. It lists the nodes in the directory and judges each (rules.h).
+// 3. A dead one is reaped in batches, one node at a time, under the leader's fence.
+// 4. Its last link gone: one log line, and NodeDown for everybody.
+// 5. Slowly, all keys are looked through for indexes that no listed node leads to.
+//
+// Every decision is one log line that says what and why. Redis down: nothing is known, so
+// nothing is done. Fence stale: another leads; this one stops at once. One thread.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/table.h"
+#include "lib/bus/bus.h"
+#include "lib/store/store.h"
+#include "proto/buf.h"
+#include "sweeper/rules.h"
+
+// Leadership ends this long after its last renewal.
+#define LEAD_MS 10000
+#define LEAD_RENEW_MS 3000
+// Keys looked at per tick for forgotten indexes: a million in four minutes, at less than
+// a thousandth of what Redis does.
+#define SCRUB_KEYS 2000
+
+struct swept_node {
+    UT_hash_handle hh;
+    char node[NODE_ID_SIZE];
+    struct node_facts facts;
+    enum node_state state;
+    uint64_t dead_since_ms; // when it was noticed
+    uint64_t removed;       // links so far
+    uint64_t round;         // of the last listing that had it
+};
+
+struct sweep {
+    char id[NODE_ID_SIZE];
+    struct store *store;
+    struct bus *bus;
+    uint64_t now_ms;
+    unsigned batch; // links per script round
+    uint64_t links_per_second;
+    struct swept_node *nodes;
+    struct swept_node *reaping; // the one whose batch is under way
+    struct pace pace;
+    struct arena arena;
+    uint64_t fence;
+    uint64_t lead_tried_ms; // when leadership was last asked for; 0: never
+    uint64_t led_ms;        // when it was last granted: it holds for LEAD_MS from then
+    uint64_t round;         // of listings
+    bool is_leader;
+    bool is_asking;    // for leadership, an answer is due
+    bool is_listing;   // likewise
+    bool is_scrubbing; // likewise
+    uint64_t scrub_cursor;
+    bool is_leaving;
+    // Told for tests and dashboards.
+    uint64_t nodes_reaped;
+    uint64_t links_removed;
+    uint64_t stale_fences;
+};
+
+// The caller has filled id, store, bus, now_ms, batch, links_per_second.
+void sweep_init(struct sweep *sweep);
+// The store must have answered everything.
+void sweep_fini(struct sweep *sweep);
+// Twice a second.
+void sweep_tick(struct sweep *sweep);
+// The bus's on_message, with the sweep as arg.
+void sweep_on_bus(void *arg, const char *subject, const void *bytes, size_t len, bool is_unheard);

@@ -1,0 +1,361 @@
+// world.c: time is a heap of events; a process's events wait while it is paused and are
+// void after it was killed.
+#include "tests/sim/world.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WALL_START_MS 1700000000000ull
+
+uint64_t
+world_below(struct world *world, uint64_t below)
+{
+    return rng_below(&world->rng, below);
+}
+
+bool
+world_chance(struct world *world, unsigned per_mille)
+{
+    return world_below(world, 1000) < per_mille;
+}
+
+uint64_t
+world_wall_ms(const struct world *world)
+{
+    return WALL_START_MS + world->now_ms;
+}
+
+void
+world_fail(struct world *world, const char *format, ...)
+{
+    va_list args;
+    if (world->has_failed)
+        return;
+    world->has_failed = true;
+    va_start(args, format);
+    vsnprintf(world->trouble, sizeof(world->trouble), format, args);
+    va_end(args);
+}
+
+// The heap.
+
+static bool
+is_before(const struct event *a, const struct event *b)
+{
+    return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->number < b->number;
+}
+
+static void
+push(struct world *world, struct event event)
+{
+    if (world->heap_count == world->heap_room) {
+        world->heap_room = world->heap_room == 0 ? 1024 : 2 * world->heap_room;
+        world->heap = realloc(world->heap, world->heap_room * sizeof(*world->heap));
+        if (world->heap == NULL)
+            abort();
+    }
+    size_t at = world->heap_count++;
+    for (; at > 0 && is_before(&event, &world->heap[(at - 1) / 2]); at = (at - 1) / 2)
+        world->heap[at] = world->heap[(at - 1) / 2];
+    world->heap[at] = event;
+}
+
+static struct event
+pop(struct world *world)
+{
+    struct event first = world->heap[0];
+    struct event last = world->heap[--world->heap_count];
+    size_t at = 0;
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= world->heap_count)
+            break;
+        if (child + 1 < world->heap_count &&
+            is_before(&world->heap[child + 1], &world->heap[child]))
+            child++;
+        if (!is_before(&world->heap[child], &last))
+            break;
+        world->heap[at] = world->heap[child];
+        at = child;
+    }
+    world->heap[at] = last;
+    return first;
+}
+
+void
+world_plan(struct world *world, struct process *process, uint64_t delay_ms, event_cb *run,
+           void *arg)
+{
+    push(world, (struct event){
+                    .at_ms = world->now_ms + delay_ms,
+                    .number = world->next_event++,
+                    .run = run,
+                    .arg = arg,
+                    .process = process,
+                    .life = process != NULL ? process->life : 0,
+                });
+}
+
+static void
+run_event(struct world *world, struct event event)
+{
+    struct process *process = event.process;
+    if (process == NULL) {
+        event.run(event.arg);
+        return;
+    }
+    // A killed process's events still run, so that what they hold is freed; they must
+    // look at is_running and life themselves through process_enter's users.
+    if (process->life == event.life && process->paused_until_ms > world->now_ms) {
+        event.at_ms = process->paused_until_ms;
+        push(world, event); // keeps its number: order is kept
+        return;
+    }
+    if (process->life == event.life)
+        process_enter(process);
+    event.run(event.arg);
+    if (process->life == event.life)
+        process_leave(process);
+}
+
+void
+world_run(struct world *world, uint64_t until_ms)
+{
+    while (world->heap_count > 0 && world->heap[0].at_ms <= until_ms && !world->has_failed) {
+        struct event event = pop(world);
+        world->now_ms = event.at_ms;
+        run_event(world, event);
+    }
+    if (!world->has_failed)
+        world->now_ms = until_ms;
+}
+
+// Processes.
+
+struct beat {
+    struct process *process;
+    uint64_t life;
+};
+
+static struct beat *
+beat_of(struct process *process)
+{
+    struct beat *beat = malloc(sizeof(*beat));
+    if (beat == NULL)
+        abort();
+    *beat = (struct beat){.process = process, .life = process->life};
+    return beat;
+}
+
+bool
+process_has_redis(const struct process *process)
+{
+    return process->redis_cut_until_ms <= process->world->now_ms;
+}
+
+bool
+process_has_nats(const struct process *process)
+{
+    return process->nats_cut_until_ms <= process->world->now_ms;
+}
+
+// Tells the process what its connections do: a cut is noticed at the next beat.
+static void
+notice_cuts(struct process *process)
+{
+    bool redis_up = process_has_redis(process);
+    bool nats_up = process_has_nats(process);
+    bool redis_changed = redis_up != process->redis_up;
+    bool nats_changed = nats_up != process->nats_up;
+    process->redis_up = redis_up;
+    process->nats_up = nats_up;
+    if (process->is_edge && nats_changed)
+        edge_on_bus_state(&process->edge, nats_up, "sim");
+    if (process->is_edge && redis_changed)
+        edge_on_store_state(&process->edge, redis_up, "sim");
+}
+
+static void
+on_wheel(void *arg)
+{
+    struct beat *beat = arg;
+    struct process *process = beat->process;
+    if (process->life != beat->life) {
+        free(beat);
+        return;
+    }
+    wheel_advance(&process->edge.wheel, process->edge.now_ms);
+    world_plan(process->world, process, WHEEL_TICK_MS, on_wheel, beat);
+}
+
+static void
+on_tick(void *arg)
+{
+    struct beat *beat = arg;
+    struct process *process = beat->process;
+    if (process->life != beat->life) {
+        free(beat);
+        return;
+    }
+    notice_cuts(process);
+    if (process->is_edge)
+        edge_tick(&process->edge);
+    else
+        sweep_tick(&process->sweep);
+    world_plan(process->world, process, process->is_edge ? 1000 : 500, on_tick, beat);
+}
+
+void
+process_enter(struct process *process)
+{
+    struct world *world = process->world;
+    process->edge.now_ms = world->now_ms + 1; // 0 means never
+    process->edge.wall_ms = world_wall_ms(world);
+    process->sweep.now_ms = world->now_ms + 1;
+}
+
+void
+process_leave(struct process *process)
+{
+    if (process->is_edge && process->is_running)
+        edge_turn_end(&process->edge);
+}
+
+static void
+start_edge(struct process *process)
+{
+    struct edge *edge = &process->edge;
+    memset(edge, 0, sizeof(*edge));
+    memcpy(edge->node, process->id, sizeof(edge->node));
+    edge->limits = (struct edge_limits){
+        .frame_bytes = 4096,
+        .pending_bytes = 1024 * 1024,
+        .commands_per_second = 1000,
+        .hello_timeout_ms = 5000,
+        .ping_ms = 5000,
+        .route_ttl_ms = 10000,
+        .max_routes = 100,
+        .max_connections = 100,
+    };
+    memset(&process->auth, 0, sizeof(process->auth));
+    edge->auth = &process->auth;
+    edge->store = &process->store;
+    edge->bus = &process->bus;
+    rng_seed(&edge->rng, rng_next(&process->world->rng));
+    process_enter(process);
+    edge->started_wall_ms = edge->wall_ms;
+    edge_init(edge);
+}
+
+static void
+start_sweeper(struct process *process)
+{
+    struct sweep *sweep = &process->sweep;
+    memset(sweep, 0, sizeof(*sweep));
+    memcpy(sweep->id, process->id, sizeof(sweep->id));
+    sweep->store = &process->store;
+    sweep->bus = &process->bus;
+    sweep->batch = 3;
+    sweep->links_per_second = 1000;
+    process_enter(process);
+    sweep_init(sweep);
+}
+
+void
+process_start(struct process *process)
+{
+    struct world *world = process->world;
+    size_t index = (size_t)(process - world->processes);
+    process->life++;
+    process->is_running = true;
+    process->paused_until_ms = 0;
+    process->redis_cut_until_ms = 0;
+    process->nats_cut_until_ms = 0;
+    process->redis_up = true;
+    process->nats_up = true;
+    process->store = (struct store){.process = process};
+    process->bus = (struct bus){.process = process};
+    snprintf(process->id, sizeof(process->id), "%c%zu.%016llx", process->is_edge ? 'e' : 's', index,
+             (unsigned long long)rng_next(&world->rng));
+    if (process->is_edge)
+        start_edge(process);
+    else
+        start_sweeper(process);
+    world_plan(world, process, world_below(world, 1000), on_tick, beat_of(process));
+    if (process->is_edge)
+        world_plan(world, process, WHEEL_TICK_MS, on_wheel, beat_of(process));
+}
+
+// What a killed process held is freed as if it had ended in order, but nobody hears of it.
+void
+process_kill(struct process *process)
+{
+    if (!process->is_running)
+        return;
+    process->is_running = false;
+    process->redis_up = false;
+    process->nats_up = false;
+    process->life++;
+    store_abort(process);
+    if (process->is_edge) {
+        conns_lost(process);
+        store_abort(process);
+        edge_fini(&process->edge);
+    } else {
+        sweep_fini(&process->sweep);
+    }
+}
+
+struct process *
+world_running_edge(struct world *world)
+{
+    struct process *running[MAX_EDGES];
+    size_t count = 0;
+    for (size_t i = 0; i < MAX_EDGES; i++)
+        if (world->processes[i].is_running)
+            running[count++] = &world->processes[i];
+    return count > 0 ? running[world_below(world, count)] : NULL;
+}
+
+struct world *
+world_new(uint64_t seed, const struct faults *faults)
+{
+    struct world *world = calloc(1, sizeof(*world));
+    if (world == NULL)
+        abort();
+    world->seed = seed;
+    world->faults = *faults;
+    rng_seed(&world->rng, seed);
+    world->redis = redis_new(world);
+    world->sends = sends_new();
+    for (size_t i = 0; i < MAX_PROCESSES; i++) {
+        world->processes[i].world = world;
+        world->processes[i].is_edge = i < MAX_EDGES;
+        process_start(&world->processes[i]);
+    }
+    for (unsigned i = 0; i < MAX_CLIENTS; i++)
+        world->clients[i] =
+            (struct client){.world = world, .user = i / MAX_DEVICES, .device = i % MAX_DEVICES};
+    return world;
+}
+
+void
+world_free(struct world *world)
+{
+    for (size_t i = 0; i < MAX_PROCESSES; i++)
+        process_kill(&world->processes[i]);
+    world->is_ending = true;
+    // What is planned holds memory that only running it frees; every process is dead, so
+    // nothing else happens.
+    while (world->heap_count > 0) {
+        struct event event = pop(world);
+        event.run(event.arg);
+    }
+    conns_free(world);
+    redis_free(world->redis);
+    sends_free(world->sends);
+    free(world->heap);
+    free(world);
+}
