@@ -13,15 +13,16 @@
 #include "lib/base/log.h"
 #include "proto/subject.h"
 
-// An envelope holds at most one largest client frame; a frame of the bus many of them.
-#define BUS_ARENA_BYTES (8 * 1024 * 1024)
+// A batch leaves when it has reached its bound: it may be past it by one largest item.
+#define BUS_FRAME_BYTES (2 * OUTBOX_BATCH_BYTES)
 
 void
 edge_init(struct edge *edge)
 {
     size_t frame_arena = codec_arena_size(edge->limits.frame_bytes);
     wheel_init(&edge->wheel, edge->now_ms);
-    arena_init(&edge->arena, frame_arena > BUS_ARENA_BYTES ? frame_arena : BUS_ARENA_BYTES);
+    // Serves both, one after the other; what is not used is never touched.
+    arena_init(&edge->arena, codec_arena_size(BUS_FRAME_BYTES));
     arena_init(&edge->wrap, frame_arena);
     edge->registry.complaint.interval_ms = 10000;
 }

@@ -222,6 +222,9 @@ static void
 end(struct host *host)
 {
     host->phase = PHASE_ENDING;
+    // No more turns: the server is gone before the last of the parts is.
+    uv_prepare_stop(&host->before_wait);
+    uv_check_stop(&host->after_wait);
     uv_timer_stop(&host->leave_look);
     uv_timer_stop(&host->tick);
     uv_timer_stop(&host->wheel_tick);

@@ -27,10 +27,33 @@ publish(struct edge *edge, struct peer *peer)
     subject_unheard(edge->node, peer->node, batch, reply);
     int error = bus_publish(edge->bus, subject, reply, peer->batch.bytes, peer->batch.len);
     peer->batch_number++;
+    peer->elements = 0;
     buf_clear(&peer->batch);
     buf_trim(&peer->batch, OUTBOX_BATCH_BYTES);
     if (error != 0)
         router_batch_failed(edge, peer, batch, error == SY_EFULL ? REASON_BUSY : REASON_NO_ROUTE);
+}
+
+// At least the elements codec_is_sound counts in the encoding of this item.
+static uint32_t
+elements_of(const Switchyard__Bus__V1__BusItem *item)
+{
+    uint32_t count = 8;
+    if (item->item_case == SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_ENVELOPE)
+        count += (uint32_t)item->envelope->n_to;
+    else if (item->item_case == SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_RECEIPT)
+        count += 3 * (uint32_t)item->receipt->n_misses;
+    return count;
+}
+
+// What a batch may hold for one more item to fit into what the server takes.
+static size_t
+most_bytes(const struct edge *edge)
+{
+    size_t item = edge->limits.frame_bytes + OUTBOX_ITEM_EXTRA_BYTES;
+    size_t payload = bus_max_payload(edge->bus);
+    size_t most = payload > item ? payload - item : 1; // each item on its own
+    return most < OUTBOX_BATCH_BYTES ? most : OUTBOX_BATCH_BYTES;
 }
 
 int
@@ -39,11 +62,12 @@ outbox_append(struct edge *edge, struct peer *peer, const Switchyard__Bus__V1__B
 {
     if (edge->bus == NULL || !bus_is_up(edge->bus))
         return SY_EDOWN;
-    if (peer->batch.len >= OUTBOX_BATCH_BYTES)
+    if (peer->batch.len >= most_bytes(edge) || peer->elements >= OUTBOX_BATCH_ELEMENTS)
         publish(edge, peer);
     if (peer->batch.len == 0)
         codec_bus_start(edge->node, &peer->batch);
     codec_bus_append(item, &peer->batch);
+    peer->elements += elements_of(item);
     if (!peer->is_dirty) {
         peer->is_dirty = true;
         peer->next_dirty = edge->peers.dirty;

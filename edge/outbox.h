@@ -1,20 +1,27 @@
 // outbox.h: what this edge has for other edges, gathered during a turn and published
 // as one NATS message per destination at its end.
 //
-// A batch grows to at most OUTBOX_BATCH_BYTES, then it leaves at once; what has left and
-// was not yet taken by nats-server is bounded by bus_opts.max_buffered. Each batch
-// carries a number in its reply subject, so that "nobody listens" names the batch.
+// A batch grows to OUTBOX_BATCH_BYTES or OUTBOX_BATCH_ELEMENTS, then it leaves at once; what has
+// left and was not yet taken by nats-server is bounded by bus_opts.max_buffered. Each batch carries
+// a number in its reply subject, so that "nobody listens" names the batch.
 #pragma once
 
 #include <stdint.h>
 
 #include "edge/peers.h"
 #include "lib/base/err.h"
+#include "proto/codec.h"
 
 struct edge;
 
-// Below nats-server's default max_payload of 1 MiB, with room for one largest envelope.
+// Below nats-server's default max_payload of 1 MiB; less where the server takes less.
 #define OUTBOX_BATCH_BYTES (512 * 1024)
+// An item is at most the client frame it came from and this: names, numbers, or the
+// misses of a receipt.
+#define OUTBOX_ITEM_EXTRA_BYTES (16 * 1024)
+// Elements (fields, recipients, misses) in a batch; a frame with more than CODEC_MAX_ITEMS
+// is refused by who reads it. One item has at most CODEC_MAX_RECIPIENTS and a few.
+#define OUTBOX_BATCH_ELEMENTS (CODEC_MAX_ITEMS / 2)
 
 // 0 with *batch, the number of the batch it is in; SY_EDOWN: the bus is down.
 MUST_USE

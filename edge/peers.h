@@ -38,6 +38,7 @@ struct peer {
     struct leg *legs; // envelopes without a receipt, oldest first
     struct leg *last_leg;
     struct buf batch;      // items of this turn
+    uint32_t elements;     // in the batch, see outbox.h
     uint32_t batch_number; // of the batch being gathered, from 1
     bool is_dirty;         // batch is not empty
     struct peer *next_dirty;

@@ -24,6 +24,13 @@ bus_is_up(const struct bus *bus)
     return bus->process->nats_up;
 }
 
+size_t
+bus_max_payload(const struct bus *bus)
+{
+    (void)bus;
+    return 1024 * 1024;
+}
+
 const char *
 bus_describe(const struct bus *bus)
 {
