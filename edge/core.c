@@ -44,6 +44,7 @@ edge_fini(struct edge *edge)
 void
 edge_turn_end(struct edge *edge)
 {
+    router_flush(edge);
     if (edge->peers.dirty != NULL)
         outbox_flush(edge);
 }
@@ -178,12 +179,8 @@ edge_on_bus_state(void *arg, bool up, const char *why)
 void
 edge_on_store_state(void *arg, bool up, const char *why)
 {
-    struct edge *edge = arg;
     (void)why; // the store has logged it
-    if (!up)
-        return;
-    edge->registry.beat_tried_ms = 0; // renew the lease at once
-    registry_tick(edge);
+    registry_store_state(arg, up);
 }
 
 bool
@@ -234,6 +231,5 @@ edge_start_drain(struct edge *edge)
     if (edge_is_alone(edge))
         return;
     publish_heartbeat(edge);
-    edge->registry.beat_tried_ms = 0;
-    registry_tick(edge);
+    registry_renew(edge);
 }

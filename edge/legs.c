@@ -8,7 +8,7 @@
 #include "edge/core.h"
 #include "edge/send.h"
 
-size_t
+static size_t
 leg_size(uint32_t room)
 {
     return sizeof(struct leg) + room * sizeof(uint32_t);
@@ -25,7 +25,16 @@ leg_new(struct edge *edge, struct send *send, struct peer *peer, uint32_t room)
     leg->is_fresh = true;
     leg->next_of_send = send->legs;
     send->legs = leg;
+    peer->holds++; // until it is freed: it names what was tried
     return leg;
+}
+
+void
+leg_free(struct edge *edge, struct leg *leg)
+{
+    leg_stop(edge, leg);
+    leg->peer->holds--;
+    pool_give(&edge->router.pool, leg, leg_size(leg->room));
 }
 
 static void

@@ -14,10 +14,11 @@ struct send;
 
 // A leg with room for `room` recipients, in the send's list, fresh.
 struct leg *leg_new(struct edge *edge, struct send *send, struct peer *peer, uint32_t room);
-size_t leg_size(uint32_t room);
-// It has left in this batch: findable by its reference, in the peer's list.
-uint64_t leg_ref(const struct edge *edge, const struct leg *leg);
+// Stops it. The send's list is the caller's.
+void leg_free(struct edge *edge, struct leg *leg);
+// It is on its way out: findable by its reference, in the peer's list.
 void leg_start(struct edge *edge, struct leg *leg);
+uint64_t leg_ref(const struct edge *edge, const struct leg *leg);
 // It is not out any more; it stays in its send's list.
 void leg_stop(struct edge *edge, struct leg *leg);
 // NULL if there is none of this reference.

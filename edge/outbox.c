@@ -26,7 +26,8 @@ publish(struct edge *edge, struct peer *peer)
     subject_node(peer->node, subject);
     subject_unheard(edge->node, peer->node, batch, reply);
     int error = bus_publish(edge->bus, subject, reply, peer->batch.bytes, peer->batch.len);
-    peer->batch_number++;
+    if (++peer->batch_number == 0)
+        peer->batch_number = 1; // 0 is a leg that is in no batch yet
     peer->elements = 0;
     buf_clear(&peer->batch);
     buf_trim(&peer->batch, OUTBOX_BATCH_BYTES);

@@ -51,13 +51,13 @@ peers_hear(struct peers *peers, const Switchyard__Bus__V1__Heartbeat *beat, uint
 enum peer_state
 peer_state(const struct peer *peer, uint64_t now_ms)
 {
-    if (peer->is_unheard)
-        return PEER_DEAD;
-    if (peer->heard_ms != 0 && now_ms - peer->heard_ms < LEASE_MS)
+    if (!peer->is_unheard && peer->heard_ms != 0 && now_ms - peer->heard_ms < LEASE_MS)
         return PEER_LIVES;
-    if (peer->lease_ms != 0 && now_ms - peer->lease_ms < PEER_LEASE_BELIEF_MS)
-        return peer->lease_lives ? PEER_LIVES : PEER_DEAD;
-    return PEER_UNKNOWN;
+    if (peer->lease_ms == 0 || now_ms - peer->lease_ms >= PEER_LEASE_BELIEF_MS)
+        return PEER_UNKNOWN;
+    if (!peer->lease_lives)
+        return PEER_DEAD;
+    return peer->is_unheard ? PEER_CUT_OFF : PEER_LIVES;
 }
 
 static uint32_t
@@ -110,8 +110,7 @@ peers_forget(struct peers *peers, uint64_t now_ms)
     struct peer *next;
     HASH_ITER (hh, peers->table, peer, next) {
         uint64_t last_ms = peer->heard_ms > peer->lease_ms ? peer->heard_ms : peer->lease_ms;
-        if (now_ms - last_ms > FORGET_MS && peer->routes == 0 && peer->legs == NULL &&
-            !peer->is_dirty)
+        if (now_ms - last_ms > FORGET_MS && peer->holds == 0 && !peer->is_dirty)
             peer_free(peers, peer);
     }
 }

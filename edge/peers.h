@@ -2,8 +2,9 @@
 //
 // A peer lives while its heartbeats are heard. One that was not heard for as long as a
 // lease lasts is unknown: the directory's lease decides, and its answer holds for a
-// second. One that nobody listens for (NATS says so within a millisecond) is dead until
-// its next heartbeat. So nothing waits for the sweeper. One thread.
+// second. One that nobody listens for (NATS says so within a millisecond) gets nothing
+// until its next heartbeat; dead it is when its lease has ended. So nothing waits for the
+// sweeper. One thread.
 #pragma once
 
 #include <stdbool.h>
@@ -21,7 +22,12 @@ struct leg;
 // How long the answer about a lease is believed.
 #define PEER_LEASE_BELIEF_MS 1000
 
-enum peer_state { PEER_UNKNOWN, PEER_LIVES, PEER_DEAD };
+enum peer_state {
+    PEER_UNKNOWN, // its lease must be read
+    PEER_LIVES,
+    PEER_CUT_OFF, // it has its lease, but nobody listens: it may be back at any moment
+    PEER_DEAD,
+};
 
 struct peer {
     UT_hash_handle hh;
@@ -34,12 +40,12 @@ struct peer {
     uint32_t connections;
     uint32_t max_connections;
     char url[128];
-    uint32_t routes;  // that hold this peer
-    struct leg *legs; // envelopes without a receipt, oldest first
+    uint32_t holds;   // routes and legs that name this peer
+    struct leg *legs; // envelopes without a receipt, oldest first, so in order of batches
     struct leg *last_leg;
     struct buf batch;      // items of this turn
     uint32_t elements;     // in the batch, see outbox.h
-    uint32_t batch_number; // of the batch being gathered, from 1
+    uint32_t batch_number; // of the batch being gathered, never 0
     bool is_dirty;         // batch is not empty
     struct peer *next_dirty;
 };

@@ -1,7 +1,22 @@
-// pool.c: one free list per size class.
+// pool.c: one free list per size class. Under AddressSanitizer a kept block is poisoned, so
+// a use after it was given back is found although the memory was never freed.
 #include "edge/pool.h"
 
 #include <stdlib.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define POOL_POISON 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define POOL_POISON 1
+#endif
+#endif
+#ifdef POOL_POISON
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#endif
 
 #define SMALLEST_SHIFT 6
 
@@ -26,6 +41,7 @@ pool_take(struct pool *pool, size_t size)
         size = (size_t)1 << (class + SMALLEST_SHIFT);
         struct pool_block *kept = pool->kept[class];
         if (kept != NULL) {
+            ASAN_UNPOISON_MEMORY_REGION(kept, size);
             pool->kept[class] = kept->next;
             pool->kept_bytes[class] -= size;
             return kept;
@@ -50,7 +66,9 @@ pool_give(struct pool *pool, void *block, size_t size)
     struct pool_block *kept = block;
     kept->next = pool->kept[class];
     pool->kept[class] = kept;
-    pool->kept_bytes[class] += (size_t)1 << (class + SMALLEST_SHIFT);
+    size = (size_t)1 << (class + SMALLEST_SHIFT);
+    pool->kept_bytes[class] += size;
+    ASAN_POISON_MEMORY_REGION(kept, size);
 }
 
 void
@@ -58,6 +76,7 @@ pool_fini(struct pool *pool)
 {
     for (unsigned class = 0; class < POOL_CLASSES; class ++) {
         for (struct pool_block *block; (block = pool->kept[class]) != NULL;) {
+            ASAN_UNPOISON_MEMORY_REGION(block, sizeof(*block));
             pool->kept[class] = block->next;
             free(block);
         }

@@ -89,6 +89,16 @@ tell_session(struct link_state *link)
         session_registered(link->session);
 }
 
+// A login does not wait for the directory to be well. The user must be queued: a session
+// that ends of being told must not free it.
+static void
+tell_sessions(struct user *user)
+{
+    assert(user->is_queued);
+    for (struct link_state *link = user->links; link != NULL; link = link->next_of_user)
+        tell_session(link);
+}
+
 // The queue of users.
 
 static void
@@ -128,8 +138,8 @@ done(struct link_state *link, int error)
         if (error == SY_EREPLY && log_limit_pass(&edge->registry.complaint, edge->now_ms, &held))
             log_warn("registry_refused", "error=%s more=%llu", sy_error_name(error),
                      (unsigned long long)held);
-        tell_session(link); // a login does not wait for the directory to be well
         enqueue_later(edge, user);
+        tell_sessions(user);
     }
     pump(edge);
 }
@@ -198,6 +208,10 @@ on_verified(void *arg, int error, enum store_verdict verdict, const struct store
     if (error == 0) {
         link->must_verify = false;
         link->edge->counters.verifies++;
+        // Also if a kick meanwhile said that the row is another's: now it is ours.
+        link->known = LINK_WRITTEN;
+        if (verdict != STORE_SUPERSEDED)
+            link->epoch = answer->epoch;
         if (verdict == STORE_REWRITTEN) {
             link->edge->counters.rewritten++;
             tell_watchers(link, answer);
@@ -233,24 +247,24 @@ on_looked(void *arg, int error, const struct link *rows, size_t count)
     done(link, 0);
 }
 
-// Begins what is due for this link. False: nothing is.
+// Begins what is due for this link, which is wanted or in the directory. False: nothing is.
 static bool
 begin(struct link_state *link)
 {
     struct store *store = link->edge->store;
     const char *user = link->user->id;
-    struct link row = row_of(link);
     bool is_wanted = link->session != NULL;
+    if (link->known == LINK_WRITTEN && is_wanted && !link->must_verify)
+        return false;
+    struct link row = row_of(link);
     if (link->known == LINK_UNKNOWN)
         store_resolve(store, user, NULL, 0, on_looked, link);
-    else if (link->known == LINK_ABSENT && is_wanted)
+    else if (link->known == LINK_ABSENT)
         store_register(store, user, &row, on_registered, link);
-    else if (link->known == LINK_WRITTEN && !is_wanted)
+    else if (!is_wanted)
         store_unregister(store, user, &row, on_unregistered, link);
-    else if (link->known == LINK_WRITTEN && link->must_verify)
-        store_verify(store, user, &row, on_verified, link);
     else
-        return false;
+        store_verify(store, user, &row, on_verified, link);
     return true;
 }
 
@@ -322,18 +336,18 @@ registry_kick(struct edge *edge, const char *user_id, const char *device, uint64
 {
     const struct user *user = users_find(&edge->users, user_id, strlen(user_id));
     struct session *session = user != NULL ? users_find_device(user, device) : NULL;
-    if (session == NULL || session->connection != connection || session->link == NULL ||
-        session->link->epoch != epoch)
+    if (session == NULL || session->connection != connection || session->link == NULL)
         return; // it left, or came back since: the kick was for another connection
+    if (session->link->epoch != epoch) {
+        // It overtook the answer of our register: the directory knows better.
+        session->link->must_verify = true;
+        enqueue(edge, session->user);
+        pump(edge);
+        return;
+    }
     edge->counters.kicks_in++;
     session->link->known = LINK_ABSENT; // the row is the other edge's now
     session_end(session, CLOSE_REPLACED);
-}
-
-void
-registry_store_up(struct edge *edge)
-{
-    pump(edge);
 }
 
 // Time.
@@ -376,7 +390,7 @@ on_beat(void *arg, int error, bool was_lost, uint64_t gen)
     bool is_first = registry->beat_ms == 0;
     bool has_new_gen = registry->gen != 0 && registry->gen != gen;
     registry->failed_since_ms = 0;
-    // The lease runs from when it was asked for, at the latest.
+    // The lease runs from when it was asked for, at the earliest.
     registry->beat_ms = registry->beat_tried_ms;
     registry->gen = gen;
     if (is_first) {
@@ -417,15 +431,35 @@ retry_failed(struct edge *edge)
 }
 
 void
+registry_renew(struct edge *edge)
+{
+    if (!edge->registry.is_beating && store_is_up(edge->store))
+        beat(edge);
+}
+
+void
+registry_store_state(struct edge *edge, bool up)
+{
+    retry_failed(edge);
+    if (up) {
+        registry_renew(edge);
+        pump(edge);
+        return;
+    }
+    // Every call has been answered: all work there is waits in the queue.
+    for (struct user *user = edge->registry.queue; user != NULL; user = user->next_queued)
+        tell_sessions(user);
+}
+
+void
 registry_tick(struct edge *edge)
 {
-    struct registry *registry = &edge->registry;
+    const struct registry *registry = &edge->registry;
     if (edge_is_alone(edge))
         return;
     retry_failed(edge);
-    if (!registry->is_beating && store_is_up(edge->store) &&
-        (registry->beat_tried_ms == 0 || edge->now_ms - registry->beat_tried_ms >= LEASE_RENEW_MS))
-        beat(edge);
+    if (registry->beat_tried_ms == 0 || edge->now_ms - registry->beat_tried_ms >= LEASE_RENEW_MS)
+        registry_renew(edge);
     verify_some(edge);
     pump(edge);
 }

@@ -31,8 +31,9 @@ struct user;
 // Links checked per second when all must be: 10,000 in two seconds, at 5 % of what one
 // Redis does.
 #define VERIFY_BURST_PER_S 5000
-// Operations under way at once; below the store's cap, so that reads of routes have room.
-#define REGISTRY_MAX_BUSY 512
+// Operations under way at once. Each is up to two commands: with ROUTES_MAX_BUSY they stay
+// below the store's cap, so that neither starves the other.
+#define REGISTRY_MAX_BUSY 256
 
 enum link_known { LINK_ABSENT, LINK_WRITTEN, LINK_UNKNOWN };
 
@@ -79,8 +80,11 @@ void registry_kick(struct edge *edge, const char *user, const char *device, uint
                    uint64_t epoch);
 // Once a second.
 void registry_tick(struct edge *edge);
-// The store is up (again): go on with what waits.
-void registry_store_up(struct edge *edge);
+// The store is up (again): the lease is renewed, and what waits goes on. It is down:
+// logins that wait for it go on without.
+void registry_store_state(struct edge *edge, bool up);
+// Renews the lease now, unless that is under way.
+void registry_renew(struct edge *edge);
 // Renewed recently enough to be sure that it has not ended.
 bool registry_holds_lease(const struct edge *edge);
 // All links of ended sessions are out of the directory.

@@ -14,10 +14,11 @@
 #include "edge/delivery.h"
 #include "edge/legs.h"
 #include "edge/outbox.h"
+#include "edge/outcome.h"
 #include "edge/send.h"
+#include "edge/send_check.h"
 
 static void on_send_time(struct timer *timer, uint64_t now_ms);
-static void dispatch(struct edge *edge, struct send *send);
 
 #define OWNER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
@@ -59,76 +60,16 @@ send_free(struct send *send)
     struct pool *pool = &edge->router.pool;
     for (struct leg *leg; (leg = send->legs) != NULL;) {
         send->legs = leg->next_of_send;
-        leg_stop(edge, leg);
-        pool_give(pool, leg, leg_size(leg->room));
+        leg_free(edge, leg);
     }
     wheel_unset(&edge->wheel, &send->timer);
     unlink_from_session(send);
     if (send->kept != NULL) {
         edge->router.pending--;
-        edge->router.pending_bytes -= send->kept_size;
+        edge->router.pending_bytes -= send->kept_size + send_size(send->count);
         pool_give(pool, send->kept, send->kept_size);
     }
     pool_give(pool, send, send_size(send->count));
-}
-
-// Fills `unreached` with those who got nothing; answers how many got it.
-static uint32_t
-count_reached(const struct send *send, Switchyard__V1__Unreached *unreached,
-              Switchyard__V1__Unreached **list)
-{
-    uint32_t missed = 0;
-    for (uint32_t i = 0; i < send->count; i++) {
-        const struct recipient *r = &send->recipients[i];
-        if (r->is_reached)
-            continue;
-        switchyard__v1__unreached__init(&unreached[missed]);
-        unreached[missed].user = borrowed(r->user);
-        unreached[missed].reason = (Switchyard__V1__Reason)r->reason;
-        list[missed] = &unreached[missed];
-        missed++;
-    }
-    return send->count - missed;
-}
-
-static void
-tell_outcome(struct send *send)
-{
-    struct pool *pool = &send->edge->router.pool;
-    size_t size = send->count * sizeof(Switchyard__V1__Unreached);
-    size_t list_size = send->count * sizeof(Switchyard__V1__Unreached *);
-    Switchyard__V1__Unreached *unreached = pool_take(pool, size);
-    Switchyard__V1__Unreached **list = pool_take(pool, list_size);
-    Switchyard__V1__Outcome outcome;
-    switchyard__v1__outcome__init(&outcome);
-    Switchyard__V1__Event event;
-    switchyard__v1__event__init(&event);
-
-    uint32_t reached = count_reached(send, unreached, list);
-    if (reached > 0) {
-        outcome.status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_SENT;
-    } else {
-        enum reason reason = (enum reason)send->recipients[0].reason;
-        outcome.status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_REJECTED;
-        outcome.reason = (Switchyard__V1__Reason)reason;
-        outcome.text = borrowed(reason_text(reason));
-        outcome.retryable = reason_is_retryable(reason);
-    }
-    outcome.devices = send->devices;
-    outcome.message_id = borrowed(send->message_id);
-    outcome.n_unreached = send->count - reached;
-    outcome.unreached = list;
-    if (send->count == 1)
-        outcome.n_unreached = 0; // status and reason say it all
-    event.id = send->command_id;
-    event.event_case = SWITCHYARD__V1__EVENT__EVENT_OUTCOME;
-    event.outcome = &outcome;
-    if (send->session != NULL && send->command_id != 0)
-        session_tell(send->session, &event);
-    *(reached > 0 ? &send->edge->counters.outcomes_sent
-                  : &send->edge->counters.outcomes_rejected) += 1;
-    pool_give(pool, unreached, size);
-    pool_give(pool, list, list_size);
 }
 
 // Something of the send has ended. After it the send may be gone.
@@ -138,21 +79,27 @@ send_close(struct send *send)
     assert(send->open > 0);
     if (--send->open > 0)
         return;
-    tell_outcome(send);
+    outcome_tell(send);
     send_free(send);
 }
 
 // One recipient.
 
 static void
+wait_for_route(struct edge *edge, struct recipient *r)
+{
+    r->is_waiting = true;
+    r->send->waiting++;
+    r->send->open++;
+    routes_wait(edge, r->user, r->user_len, &r->waiter);
+}
+
+static void
 retry(struct edge *edge, struct recipient *r)
 {
     r->is_retried = true;
-    r->is_waiting = true;
-    r->waiter.number = r->send->number;
-    r->send->open++;
     routes_forget(edge, r->user, r->user_len);
-    routes_wait(edge, r->user, r->user_len, &r->waiter);
+    wait_for_route(edge, r);
 }
 
 // An edge that should have had this user has not, or is gone.
@@ -180,25 +127,38 @@ was_tried(const struct send *send, uint32_t index, const struct peer *peer)
     return false;
 }
 
+// `others`: how many more recipients it may be for.
 static struct leg *
-fresh_leg(struct edge *edge, struct send *send, struct peer *peer, uint32_t index)
+fresh_leg(struct edge *edge, struct send *send, struct peer *peer, uint32_t others)
 {
     for (struct leg *leg = send->legs; leg != NULL && leg->is_fresh; leg = leg->next_of_send)
-        if (leg->peer == peer)
+        if (leg->peer == peer && leg->count < leg->room)
             return leg;
-    return leg_new(edge, send, peer, send->count - index);
+    return leg_new(edge, send, peer, 1 + others);
+}
+
+// Reached on the one device it is meant for, which is on one edge only.
+static bool
+has_its_device(const struct recipient *r)
+{
+    return r->is_reached && r->send->to_device[0] != '\0';
 }
 
 static void
-add_legs(struct edge *edge, struct recipient *r, struct peer *const *peers, uint32_t count)
+add_legs(struct edge *edge, struct recipient *r, struct peer *const *peers, uint32_t count,
+         uint32_t others)
 {
     struct send *send = r->send;
     uint32_t index = (uint32_t)(r - send->recipients);
+    if (has_its_device(r))
+        return;
     for (uint32_t i = 0; i < count; i++) {
-        if (r->is_retried && was_tried(send, index, peers[i]))
-            continue;
-        struct leg *leg = fresh_leg(edge, send, peers[i], index);
-        leg->recipients[leg->count++] = index;
+        if (peers[i]->is_unheard) {
+            r->reason = REASON_NO_ROUTE;
+        } else if (!r->is_retried || !was_tried(send, index, peers[i])) {
+            struct leg *leg = fresh_leg(edge, send, peers[i], others);
+            leg->recipients[leg->count++] = index;
+        }
     }
 }
 
@@ -220,17 +180,28 @@ route_recipient(struct edge *edge, struct recipient *r, struct delivery *deliver
 {
     r->reason = REASON_OFFLINE;
     deliver_here(edge, r, delivery);
-    // One device is on one edge only.
-    if (edge_is_alone(edge) || (r->is_reached && r->send->to_device[0] != '\0'))
+    if (edge_is_alone(edge) || has_its_device(r))
         return;
     const struct route *route = routes_find(edge, r->user, r->user_len);
-    if (route != NULL) {
-        add_legs(edge, r, route->peers, route->peer_count);
+    const struct recipient *last = &r->send->recipients[r->send->count - 1];
+    if (route != NULL)
+        add_legs(edge, r, route->peers, route->peer_count, (uint32_t)(last - r));
+    else
+        wait_for_route(edge, r);
+}
+
+// Its legs leave at the end of the turn, so that recipients whose routes are told in one
+// turn share envelopes.
+static void
+dispatch_later(struct router *router, struct send *send)
+{
+    if (send->is_routed)
         return;
-    }
-    r->is_waiting = true;
-    r->send->open++;
-    routes_wait(edge, r->user, r->user_len, &r->waiter);
+    send->is_routed = true;
+    send->open++;
+    send->next_routed = NULL;
+    *(router->routed != NULL ? &router->last_routed->next_routed : &router->routed) = send;
+    router->last_routed = send;
 }
 
 void
@@ -240,20 +211,22 @@ router_resolved(struct edge *edge, struct waiter *waiter, struct peer *const *pe
     struct recipient *r = OWNER(waiter, struct recipient, waiter);
     struct send *send = r->send;
     r->is_waiting = false;
-    if (error != 0) {
-        r->reason = REASON_DIRECTORY_UNAVAILABLE;
-    } else if (send->expires_ms <= edge->wall_ms) {
+    send->waiting--;
+    if (send->expires_ms <= edge->wall_ms) {
         r->reason = REASON_EXPIRED;
     } else {
-        if (r->is_retried && !r->is_reached) {
+        // Unless it is here by now, or on one of the edges.
+        if (error != 0)
+            r->reason = REASON_DIRECTORY_UNAVAILABLE;
+        else if (r->is_retried)
+            r->reason = REASON_OFFLINE;
+        if (!r->is_reached) {
             struct delivery delivery = {.event = send->event, .len = send->event_len};
             deliver_here(edge, r, &delivery);
             delivery_fini(&delivery);
         }
-        if (r->is_retried && !r->is_reached)
-            r->reason = REASON_OFFLINE; // unless one of the edges now known has it
-        add_legs(edge, r, peers, count);
-        dispatch(edge, send);
+        add_legs(edge, r, peers, count, send->waiting);
+        dispatch_later(&edge->router, send);
     }
     send_close(send);
 }
@@ -316,17 +289,47 @@ dispatch(struct edge *edge, struct send *send)
 }
 
 void
+router_flush(struct edge *edge)
+{
+    struct router *router = &edge->router;
+    for (struct send *send; (send = router->routed) != NULL;) {
+        router->routed = send->next_routed;
+        send->is_routed = false;
+        dispatch(edge, send);
+        send_close(send);
+    }
+}
+
+// Stops the legs of one batch and answers them, oldest first, linked by next_of_peer. They
+// stand together in the peer's list, behind those of older batches, most often at its end.
+static struct leg *
+take_batch(struct edge *edge, struct peer *peer, uint32_t batch)
+{
+    struct leg *taken = NULL;
+    struct leg *older;
+    for (struct leg *leg = peer->last_leg; leg != NULL; leg = older) {
+        older = leg->prev_of_peer;
+        if (leg->batch == batch) {
+            leg_stop(edge, leg);
+            leg->next_of_peer = taken;
+            taken = leg;
+        } else if (leg->batch != 0 && (int32_t)(leg->batch - batch) < 0) {
+            break;
+        }
+    }
+    return taken;
+}
+
+void
 router_batch_failed(struct edge *edge, struct peer *peer, uint32_t batch, enum reason reason)
 {
-    for (struct leg *leg = peer->legs; leg != NULL;) {
-        if (leg->batch != batch) {
-            leg = leg->next_of_peer;
-            continue;
-        }
+    struct leg *next;
+    // Each of them keeps its send open, and so the others of that send.
+    for (struct leg *leg = take_batch(edge, peer, batch); leg != NULL; leg = next) {
         struct send *send = leg->send;
+        next = leg->next_of_peer;
         leg_failed(edge, leg, reason);
         send_close(send);
-        leg = peer->legs; // closing a send may have ended others
     }
 }
 
@@ -351,7 +354,8 @@ router_receipt(struct edge *edge, const char *origin, const Switchyard__Bus__V1_
             continue;
         }
         uint32_t reason = receipt->misses[next_miss++]->reason;
-        recipient_missed(edge, r, reason < REASON_COUNT ? (enum reason)reason : REASON_NO_ROUTE);
+        bool is_known = reason > REASON_NONE && reason < REASON_COUNT;
+        recipient_missed(edge, r, is_known ? (enum reason)reason : REASON_NO_ROUTE);
     }
     send_close(send);
 }
@@ -363,6 +367,18 @@ on_send_time(struct timer *timer, uint64_t now_ms)
     struct edge *edge = send->edge;
     (void)now_ms;
     send->open++; // until the last line
+    router_flush(edge);
+    for (uint32_t i = 0; i < send->count; i++) {
+        struct recipient *r = &send->recipients[i];
+        if (!r->is_waiting)
+            continue;
+        routes_cancel(&r->waiter);
+        r->is_waiting = false;
+        r->reason = REASON_EXPIRED;
+        send->waiting--;
+        send->open--;
+    }
+    // After that: "it may have arrived" is truer than "it has not".
     for (struct leg *leg = send->legs; leg != NULL; leg = leg->next_of_send) {
         if (!leg->is_out)
             continue;
@@ -371,66 +387,11 @@ on_send_time(struct timer *timer, uint64_t now_ms)
         for (uint32_t i = 0; i < leg->count; i++)
             send->recipients[leg->recipients[i]].reason = REASON_TIMEOUT;
     }
-    for (uint32_t i = 0; i < send->count; i++) {
-        struct recipient *r = &send->recipients[i];
-        if (!r->is_waiting)
-            continue;
-        routes_cancel(&r->waiter);
-        r->is_waiting = false;
-        r->reason = REASON_EXPIRED;
-        send->open--;
-    }
     assert(send->open == 1);
     send_close(send);
 }
 
 // The beginning.
-
-// What is wrong with the command, as a sentence for its sender; NULL: nothing.
-static const char *
-complaint(const Switchyard__V1__Send *send)
-{
-    if (send->n_to == 0)
-        return "send.to names nobody: give 1 to 1,000 user ids";
-    if (send->n_to > CODEC_MAX_RECIPIENTS)
-        return "send.to names more than 1,000 users: split the send";
-    if (send->payload_case == SWITCHYARD__V1__SEND__PAYLOAD__NOT_SET)
-        return "send has neither body nor text";
-    if (strlen(send->content_type) > 128)
-        return "send.content_type is longer than 128 bytes";
-    if (strlen(send->message_id) > 64)
-        return "send.message_id is longer than 64 bytes";
-    if (send->ttl_ms > SEND_TTL_MAX_MS)
-        return "send.ttl_ms is more than 4,000";
-    if (send->to_device[0] != '\0' && send->n_to != 1)
-        return "send.to_device needs exactly one user in send.to";
-    if (strlen(send->to_device) > IDENT_MAX_BYTES)
-        return "send.to_device is longer than 128 bytes";
-    for (size_t i = 0; i < send->n_to; i++)
-        if (!ident_is_valid(send->to[i], strlen(send->to[i])))
-            return "send.to holds an id that is not 1 to 128 bytes of UTF-8 without control "
-                   "characters";
-    return NULL;
-}
-
-// Whether a user is named twice: would be a duplicate delivery.
-static bool
-has_twins(const Switchyard__V1__Send *send)
-{
-    enum { SLOTS = 2048 }; // twice the most recipients
-    uint16_t seen[SLOTS];
-    if (send->n_to < 2)
-        return false;
-    memset(seen, 0, sizeof(seen));
-    for (size_t i = 0; i < send->n_to; i++) {
-        size_t at = hash_bytes(send->to[i], strlen(send->to[i])) % SLOTS;
-        for (; seen[at] != 0; at = (at + 1) % SLOTS)
-            if (strcmp(send->to[seen[at] - 1], send->to[i]) == 0)
-                return true;
-        seen[at] = (uint16_t)(i + 1);
-    }
-    return false;
-}
 
 // The event every receiver gets, encoded into edge->scratch.
 static void
@@ -523,7 +484,7 @@ send_keep(struct edge *edge, struct send *send, uint64_t ttl_ms)
     for (uint32_t i = 0; i < send->count; i++)
         send->recipients[i].user = keep_text(send->recipients[i].user, &at);
     edge->router.pending++;
-    edge->router.pending_bytes += send->kept_size;
+    edge->router.pending_bytes += send->kept_size + send_size(send->count);
     wheel_set(&edge->wheel, &send->timer, edge->now_ms + ttl_ms + SEND_GRACE_MS);
 }
 
@@ -531,15 +492,14 @@ void
 router_send(struct edge *edge, struct session *session, uint64_t id,
             const Switchyard__V1__Send *command)
 {
-    const char *wrong = complaint(command);
-    if (wrong == NULL && has_twins(command))
-        wrong = "send.to names a user twice";
+    const char *wrong = send_complaint(command);
     if (wrong != NULL) {
         session_refuse(session, id, REASON_INVALID, wrong);
         return;
     }
     if (edge->router.pending_bytes >= edge->limits.pending_bytes) {
-        session_refuse(session, id, REASON_BUSY, "too many sends wait for other edges");
+        if (id != 0)
+            session_refuse(session, id, REASON_BUSY, "too many sends wait for other edges");
         return;
     }
     char made_id[NODE_ID_SIZE + 32];
@@ -559,6 +519,7 @@ router_send(struct edge *edge, struct session *session, uint64_t id,
     for (uint32_t i = 0; i < send->count; i++)
         route_recipient(edge, &send->recipients[i], &delivery);
     delivery_fini(&delivery);
+    router_flush(edge); // older sends go first
     dispatch(edge, send);
     if (send->open > 1)
         send_keep(edge, send, send->expires_ms - edge->wall_ms);
@@ -577,18 +538,24 @@ router_session_ended(struct session *session)
     }
 }
 
+static void
+send_drop(struct send *send)
+{
+    for (uint32_t i = 0; i < send->count; i++)
+        routes_cancel(&send->recipients[i].waiter);
+    send_free(send);
+}
+
 void
 router_fini(struct edge *edge)
 {
-    for (uint32_t i = 0; i < edge->router.slot_count; i++) {
-        struct leg *leg = edge->router.slots[i].leg;
-        if (leg == NULL)
-            continue;
-        struct send *send = leg->send;
-        for (uint32_t k = 0; k < send->count; k++)
-            routes_cancel(&send->recipients[k].waiter);
-        send_free(send);
+    for (struct send *send; (send = edge->router.routed) != NULL;) {
+        edge->router.routed = send->next_routed;
+        send_drop(send);
     }
+    for (uint32_t i = 0; i < edge->router.slot_count; i++)
+        if (edge->router.slots[i].leg != NULL)
+            send_drop(edge->router.slots[i].leg->send);
     assert(edge->router.pending == 0); // the store has answered every wait
     free(edge->router.slots);
     pool_fini(&edge->router.pool);

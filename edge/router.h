@@ -61,12 +61,14 @@ struct slot {
 
 struct router {
     struct pool pool;
+    struct send *routed; // since the last flush, in the order of their routes
+    struct send *last_routed;
     struct slot *slots;
     uint32_t slot_count;
     uint32_t free_slot; // index + 1; 0: none
     uint64_t next_number;
-    size_t pending; // sends under way
-    size_t pending_bytes;
+    size_t pending;       // sends under way
+    size_t pending_bytes; // of them, without their legs
 };
 
 // The command must be a Send of a LIVE session. Answers with a Failure or an Outcome,
@@ -81,9 +83,13 @@ void router_receipt(struct edge *edge, const char *origin,
                     const Switchyard__Bus__V1__Receipt *receipt);
 // From the outbox: this batch did not leave, or nobody heard it.
 void router_batch_failed(struct edge *edge, struct peer *peer, uint32_t batch, enum reason reason);
-// From routes: the answer a recipient waited for. error: see store.h.
+// From routes: the answer a recipient waited for. error: see store.h; then it is an old one
+// or none. What leaves for other edges waits for router_flush.
 void router_resolved(struct edge *edge, struct waiter *waiter, struct peer *const *peers,
                      uint32_t count, int error);
+
+// Hands to the outbox what was routed in this turn.
+void router_flush(struct edge *edge);
 
 // Ends everything under way without outcomes (the edge ends).
 void router_fini(struct edge *edge);

@@ -2,10 +2,10 @@
 //
 // 1. routes_wait asks the directory for the user's links, leaving our name.
 // 2. Links of this edge are dropped, those of one other edge become one peer.
-// 3. A peer of unknown state has its lease read; dead peers are dropped.
+// 3. A peer of unknown state has its lease read; dead peers are dropped, those cut off stay.
 // 4. Everyone who waits is told; the route is kept.
-// Told of a change during 1-3: read again, once per change. Directory down: an old answer
-// serves if there is one, else the waiters hear the error.
+// Told of a change during 1-3: read again, once per change. Directory down: the waiters
+// hear the error, with an old answer if there is one.
 #include "edge/routes.h"
 
 #include <assert.h>
@@ -14,7 +14,8 @@
 
 #include "edge/core.h"
 
-static void route_read(struct route *route);
+static void ask(struct route *route);
+static void read_next(struct edge *edge);
 
 static struct route *
 find(const struct edge *edge, const char *user, size_t len)
@@ -45,7 +46,7 @@ static void
 drop_peers(struct route *route)
 {
     for (uint32_t i = 0; i < route->peer_count; i++)
-        route->peers[i]->routes--;
+        route->peers[i]->holds--;
     free(route->peers);
     route->peers = NULL;
     route->peer_count = 0;
@@ -81,14 +82,12 @@ take(struct edge *edge, const char *user, size_t len)
     return route;
 }
 
-// Tells everyone who waits; afterwards the route may be gone.
+// Tells everyone who waits. Until that is done the route counts as being read: whoever
+// begins to wait meanwhile is not told twice, and nobody evicts it.
 static void
 finish(struct route *route, int error)
 {
     struct edge *edge = route->edge;
-    route->is_reading = false;
-    list_newest(&edge->routes, route);
-    // Those who begin to wait again while being told must not be told twice.
     struct waiter *waiter = route->waiters;
     route->waiters = NULL;
     route->last_waiter = NULL;
@@ -101,6 +100,14 @@ finish(struct route *route, int error)
         router_resolved(edge, waiter, route->peers, route->peer_count, error);
         waiter = next;
     }
+    if (route->waiters != NULL) {
+        ask(route);
+        return;
+    }
+    route->is_reading = false;
+    list_newest(&edge->routes, route);
+    edge->routes.busy--;
+    read_next(edge);
 }
 
 static void
@@ -113,7 +120,7 @@ add_peer(struct route *route, struct peer *peer)
     if (peers == NULL)
         abort();
     peers[route->peer_count++] = peer;
-    peer->routes++;
+    peer->holds++;
     route->peers = peers;
 }
 
@@ -122,7 +129,7 @@ static void
 settle(struct route *route)
 {
     if (route->has_changed) {
-        route_read(route);
+        ask(route);
         return;
     }
     uint32_t kept = 0;
@@ -131,13 +138,12 @@ settle(struct route *route)
         // A lease that could not be read counts as living: a message to a dead edge is
         // answered within a millisecond, one withheld from a living edge is lost.
         if (peer_state(peer, route->edge->now_ms) == PEER_DEAD)
-            peer->routes--;
+            peer->holds--;
         else
             route->peers[kept++] = peer;
     }
     route->peer_count = kept;
     route->is_known = true;
-    route->epoch = route->edge->routes.epoch;
     route->expires_ms = route->edge->now_ms + route->edge->limits.route_ttl_ms;
     finish(route, 0);
 }
@@ -179,7 +185,8 @@ on_links(void *arg, int error, const struct link *links, size_t count)
     struct route *route = arg;
     struct edge *edge = route->edge;
     if (error != 0) {
-        finish(route, route->is_known ? 0 : error);
+        route->expires_ms = 0;
+        finish(route, error);
         return;
     }
     drop_peers(route);
@@ -194,14 +201,33 @@ on_links(void *arg, int error, const struct link *links, size_t count)
 }
 
 static void
-route_read(struct route *route)
+ask(struct route *route)
 {
     struct edge *edge = route->edge;
     route->has_changed = false;
+    route->epoch = edge->routes.epoch;
     edge->counters.resolves++;
     // Longer than we remember, so that our name is there for as long as we do.
     store_resolve(edge->store, route->id, edge->node, 2 * edge->limits.route_ttl_ms, on_links,
                   route);
+}
+
+static void
+read_next(struct edge *edge)
+{
+    struct routes *routes = &edge->routes;
+    while (routes->next_to_read != NULL && routes->busy < ROUTES_MAX_BUSY) {
+        struct route *route = routes->next_to_read;
+        routes->next_to_read = route->newer;
+        route->newer = NULL;
+        if (route->waiters == NULL) { // all of them gave up
+            route->is_reading = false;
+            list_newest(routes, route);
+            continue;
+        }
+        routes->busy++;
+        ask(route);
+    }
 }
 
 const struct route *
@@ -236,9 +262,12 @@ routes_wait(struct edge *edge, const char *user, size_t len, struct waiter *wait
     queue(route, waiter);
     if (route->is_reading)
         return;
+    struct routes *routes = &edge->routes;
     route->is_reading = true;
-    unlist(&edge->routes, route);
-    route_read(route);
+    unlist(routes, route);
+    *(routes->next_to_read != NULL ? &routes->last_to_read->newer : &routes->next_to_read) = route;
+    routes->last_to_read = route;
+    read_next(edge);
 }
 
 void
@@ -250,13 +279,6 @@ routes_cancel(struct waiter *waiter)
     *(waiter->prev != NULL ? &waiter->prev->next : &route->waiters) = waiter->next;
     *(waiter->next != NULL ? &waiter->next->prev : &route->last_waiter) = waiter->prev;
     *waiter = (struct waiter){.number = waiter->number};
-}
-
-bool
-routes_is_waited_for(const struct edge *edge, const char *user, size_t len)
-{
-    const struct route *route = find(edge, user, len);
-    return route != NULL && route->is_reading;
 }
 
 void

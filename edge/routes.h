@@ -10,6 +10,9 @@
 //   routes_wait   -> otherwise: read; router_resolved is called for each waiter, in the
 //                    order of their numbers, when the answer is there or has failed
 //
+// At most ROUTES_MAX_BUSY are read at once, the others in the order in which they were
+// asked for.
+//
 // This edge itself is never part of a route: edge/users.h knows who is here. One thread.
 #pragma once
 
@@ -23,6 +26,9 @@
 struct edge;
 struct route;
 
+// Below the store's cap, with room for the registry's operations.
+#define ROUTES_MAX_BUSY 384
+
 // Embedded in what waits for a route.
 struct waiter {
     struct waiter *next;
@@ -34,16 +40,16 @@ struct waiter {
 struct route {
     UT_hash_handle hh;
     struct edge *edge;
-    struct route *newer; // list of routes that are not being read, oldest first
+    struct route *newer; // in the list of those not being read, or of those to be read next
     struct route *older;
     struct waiter *waiters; // oldest first
     struct waiter *last_waiter;
     struct peer **peers;
     uint32_t peer_count;
     uint32_t checks; // leases being read
-    uint64_t epoch;  // of the table when it was read
+    uint64_t epoch;  // of the table when it was asked for
     uint64_t expires_ms;
-    bool is_reading;
+    bool is_reading;  // or is to be read next, or its waiters are being told
     bool is_known;    // peers is an answer, perhaps an old one
     bool has_changed; // told of a change while reading
     uint8_t id_len;
@@ -52,8 +58,11 @@ struct route {
 
 struct routes {
     struct route *table;
-    struct route *oldest;
+    struct route *oldest; // of those not being read
     struct route *newest;
+    struct route *next_to_read; // in the order of asking
+    struct route *last_to_read;
+    uint32_t busy;  // being read
     uint64_t epoch; // raised when changes may have been missed; older routes are stale
 };
 
@@ -63,8 +72,6 @@ const struct route *routes_find(struct edge *edge, const char *user, size_t len)
 void routes_wait(struct edge *edge, const char *user, size_t len, struct waiter *waiter);
 // Not waiting is fine.
 void routes_cancel(struct waiter *waiter);
-// Whether sends to this user wait already: later ones must queue behind them.
-bool routes_is_waited_for(const struct edge *edge, const char *user, size_t len);
 // What was remembered of this user may be wrong.
 void routes_forget(struct edge *edge, const char *user, size_t len);
 // Changes may have been missed: everything is read again when next needed.

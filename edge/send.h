@@ -29,12 +29,15 @@ struct send {
     struct session *session; // NULL: its client is gone
     struct send *next_of_session;
     struct send *prev_of_session;
+    struct send *next_routed;
     uint64_t number; // order of sends on this edge
     uint64_t command_id;
     uint64_t expires_ms; // wall clock
     struct timer timer;
     struct leg *legs; // newest first
-    uint32_t open;    // what has not ended: waits, legs out, and the running call
+    uint32_t open;    // what has not ended: waits, legs out, the list of routed, the running call
+    uint32_t waiting; // recipients that wait for their route
+    bool is_routed;   // in the router's list: it has fresh legs
     uint32_t devices;
     const uint8_t *event; // in edge->scratch, later in kept
     size_t event_len;

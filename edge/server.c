@@ -20,10 +20,11 @@
 #include <sys/resource.h>
 
 #include "edge/certificate.h"
+#include "edge/lws_memory.h"
 #include "lib/base/log.h"
 
-#define READ_BUFFER 1024       // of a WebSocket; heap of each, and the size of its reads
-#define CONTEXT_BUFFER 16384   // shared; at least READ_BUFFER, and what HTTP reads at once
+#define CONTEXT_BUFFER 16384   // shared; what one read may bring
+#define SMALL_READ 1024        // where each WebSocket keeps as much as its reads bring
 #define HEADERS_STORED 8192    // of one request, all together; a token has up to 4096
 #define HANDSHAKE_S 5          // for TLS and for the request, and idle between requests
 #define OTHER_DESCRIPTORS 1024 // NATS, Redis, files, logs, what a refused client costs
@@ -32,19 +33,18 @@
 // All zero: no pings by libwebsockets, whose timers cost time in proportion to connections.
 static const lws_retry_bo_t no_pings;
 
-static const struct lws_protocols public_protocols[] = {
+// rx_buffer_size is set by open_context.
+static struct lws_protocols public_protocols[] = {
     // No client can ask for a protocol with an empty name.
     {.name = "", .callback = http_callback, .tx_packet_size = WRITE_MAX},
     {.name = CODEC_SUBPROTOCOL_PROTOBUF,
      .callback = ws_callback,
      .per_session_data_size = sizeof(struct conn *),
-     .rx_buffer_size = READ_BUFFER,
      .id = CODEC_PROTOBUF,
      .tx_packet_size = WRITE_MAX},
     {.name = CODEC_SUBPROTOCOL_JSON,
      .callback = ws_callback,
      .per_session_data_size = sizeof(struct conn *),
-     .rx_buffer_size = READ_BUFFER,
      .id = CODEC_JSON,
      .tx_packet_size = WRITE_MAX},
     {0},
@@ -230,6 +230,9 @@ open_context(struct server *server, char why[static 200])
         .retry_and_idle_policy = &no_pings,
         .alpn = "http/1.1",
     };
+    size_t read_size = lws_memory_setup(CONTEXT_BUFFER - LWS_PRE, SMALL_READ);
+    public_protocols[CODEC_PROTOBUF + 1].rx_buffer_size = read_size;
+    public_protocols[CODEC_JSON + 1].rx_buffer_size = read_size;
     server->context = lws_create_context(&info);
     if (server->context != NULL && !is_in_loop(server)) {
         lws_context_destroy(server->context); // on its own loop, this is all it takes

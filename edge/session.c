@@ -113,13 +113,21 @@ tell_welcome(struct session *session)
 
 // States.
 
+static uint64_t
+silence_ms(const struct session *session, uint64_t now_ms)
+{
+    return now_ms > session->heard_ms ? now_ms - session->heard_ms : 0;
+}
+
 // The wheel looks again when something may be due: a ping, the end of a silence, or the
 // end of the token.
 static void
 set_timer(struct session *session)
 {
     struct edge *edge = session->edge;
-    uint64_t due_ms = edge->now_ms + edge->limits.ping_ms;
+    uint64_t ping_ms = edge->limits.ping_ms;
+    bool is_pinged = silence_ms(session, edge->now_ms) >= ping_ms;
+    uint64_t due_ms = session->heard_ms + (is_pinged ? 2 * ping_ms : ping_ms);
     if (session->expires_ms != 0) {
         uint64_t left_ms = session->expires_ms > edge->wall_ms ? session->expires_ms - edge->wall_ms
                                                                : 0;
@@ -136,6 +144,7 @@ session_registered(struct session *session)
         return;
     session->state = SESSION_LIVE;
     session->edge->counters.logins++;
+    session->heard_ms = session->edge->now_ms; // until now it waited for us
     tell_welcome(session);
     if (session->state == SESSION_LIVE)
         set_timer(session);
@@ -213,16 +222,16 @@ on_timer(struct timer *timer, uint64_t now_ms)
     struct session *session =
         (struct session *)(void *)((char *)timer - offsetof(struct session, timer));
     struct edge *edge = session->edge;
-    uint64_t silence_ms = now_ms > session->heard_ms ? now_ms - session->heard_ms : 0;
+    uint64_t silent_ms = silence_ms(session, now_ms);
     if (session->state == SESSION_NEW) {
         fail(session, 0, REASON_OUT_OF_ORDER, "no hello in time", CLOSE_HELLO_TIMEOUT);
     } else if (session->expires_ms != 0 && session->expires_ms <= edge->wall_ms) {
         fail(session, 0, REASON_UNAUTHORIZED, "the token has expired", CLOSE_TOKEN_EXPIRED);
-    } else if (silence_ms >= 2 * edge->limits.ping_ms) {
+    } else if (silent_ms >= 2 * edge->limits.ping_ms) {
         session_end(session, CLOSE_SILENT);
     } else {
         set_timer(session);
-        if (silence_ms >= edge->limits.ping_ms) {
+        if (silent_ms >= edge->limits.ping_ms) {
             struct frame *ping = frame_new_control(9, "?", 1); // see ws.c: not empty
             if (conn_push(session->conn, ping) != 0)
                 session_end(session, CLOSE_SLOW_READER);
@@ -260,6 +269,15 @@ set_device(struct session *session, const char *wanted)
         abort();
 }
 
+// From then on no check would take the token any more.
+static uint64_t
+end_of(const struct session *session, const struct identity *identity)
+{
+    if (identity->expires_ms == 0)
+        return 0;
+    return identity->expires_ms + session->edge->auth->rules.leeway_s * 1000;
+}
+
 static void
 log_in(struct session *session, const struct identity *identity, const Switchyard__V1__Hello *hello)
 {
@@ -268,7 +286,7 @@ log_in(struct session *session, const struct identity *identity, const Switchyar
     struct session *older = hello->device[0] != '\0' ? users_find_device(user, hello->device)
                                                      : NULL;
     set_device(session, hello->device);
-    session->expires_ms = identity->expires_ms;
+    session->expires_ms = end_of(session, identity);
     session->state = SESSION_LOGIN;
     session->user = user;
     users_add_session(user, session);
@@ -333,7 +351,7 @@ on_refresh(struct session *session, uint64_t id, const Switchyard__V1__Refresh *
         session_refuse(session, id, REASON_UNAUTHORIZED, why); // the old token still holds
         return;
     }
-    session->expires_ms = identity.expires_ms;
+    session->expires_ms = end_of(session, &identity);
     set_timer(session);
     Switchyard__V1__Refreshed refreshed;
     switchyard__v1__refreshed__init(&refreshed);
@@ -404,7 +422,9 @@ on_command(struct session *session, const Switchyard__V1__Command *command, uint
              CLOSE_OUT_OF_ORDER);
         return;
     }
-    session_registered(session); // who does not wait for Welcome gets it before any answer
+    // Who does not wait for Welcome gets it before any answer.
+    if (!session_is_reachable(session))
+        return;
     switch (command->command_case) {
     case SWITCHYARD__V1__COMMAND__COMMAND_SEND:
         router_send(edge, session, command->id, command->send);

@@ -31,7 +31,7 @@ struct session {
     char *token;             // carried by the handshake; NULL once used
     struct timer timer;      // hello deadline, then pings
     uint64_t heard_ms;       // last byte from the client
-    uint64_t expires_ms;     // of the token, wall clock; 0: never
+    uint64_t expires_ms;     // of the token and its leeway, wall clock; 0: never
     uint64_t hello_id;       // id of the Hello, for the Welcome
     int64_t rate_credit;     // commands it may send, in thousandths; negative: debt
     uint64_t rate_at_ms;     // when the credit was counted

@@ -159,15 +159,25 @@ settings_is_alone(const struct settings *settings)
     return settings->nats_url[0] == '\0' && settings->redis_url[0] == '\0';
 }
 
+// As token.h takes it.
+static bool
+kid_is_valid(const char *kid)
+{
+    size_t len = strspn(kid, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+    return len <= 64 && kid[len] == '\0';
+}
+
 // The first word of origins.allowed that no browser would ever send, or NULL.
 static const char *
 bad_origin(const char *origins, char *word, size_t size)
 {
     while (*origins != '\0') {
         size_t len = strcspn(origins, " ");
-        snprintf(word, size, "%.*s", (int)len, origins);
-        if (len > 0 && strcmp(word, "*") != 0 && !web_origin_is_valid(word, strlen(word)))
+        bool is_any = len == 1 && origins[0] == '*';
+        if (len > 0 && !is_any && !web_origin_is_valid(origins, len)) {
+            snprintf(word, size, "%.*s", (int)len, origins);
             return word;
+        }
         origins += len + (origins[len] == ' ');
     }
     return NULL;
@@ -191,6 +201,9 @@ complaint(const struct settings *s)
         return "auth.hs256_secret is too short: at least 32 bytes";
     if (has_old_secret && strlen(s->auth_hs256_old_secret) < TOKEN_MIN_KEY_BYTES)
         return "auth.hs256_old_secret is too short: at least 32 bytes";
+    if (!kid_is_valid(s->auth_hs256_kid) || !kid_is_valid(s->auth_hs256_old_kid))
+        return "auth.hs256_kid and auth.hs256_old_kid are at most 64 of A-Z, a-z, 0-9, '.', '_', "
+               "'-'";
     if (has_old_secret && strcmp(s->auth_hs256_kid, s->auth_hs256_old_kid) == 0)
         return "auth.hs256_old_kid must differ from auth.hs256_kid";
     if (!is_loopback(s->listen_host) && !settings_need_token(s))

@@ -1,0 +1,76 @@
+// outcome.c: sent if anybody was reached, and then who was not; else rejected, with the
+// reason of the first user.
+#include "edge/outcome.h"
+
+#include "edge/core.h"
+#include "edge/send.h"
+
+// protobuf-c's structs have no const; packing does not write.
+static char *
+borrowed(const char *text)
+{
+    union {
+        const char *in;
+        char *out;
+    } u = {.in = text};
+    return u.out;
+}
+
+// Fills `unreached` with those who got nothing; answers how many got it.
+static uint32_t
+count_reached(const struct send *send, Switchyard__V1__Unreached *unreached,
+              Switchyard__V1__Unreached **list)
+{
+    uint32_t missed = 0;
+    for (uint32_t i = 0; i < send->count; i++) {
+        const struct recipient *r = &send->recipients[i];
+        if (r->is_reached)
+            continue;
+        switchyard__v1__unreached__init(&unreached[missed]);
+        unreached[missed].user = borrowed(r->user);
+        unreached[missed].reason = (Switchyard__V1__Reason)r->reason;
+        list[missed] = &unreached[missed];
+        missed++;
+    }
+    return send->count - missed;
+}
+
+void
+outcome_tell(struct send *send)
+{
+    struct pool *pool = &send->edge->router.pool;
+    size_t size = send->count * sizeof(Switchyard__V1__Unreached);
+    size_t list_size = send->count * sizeof(Switchyard__V1__Unreached *);
+    Switchyard__V1__Unreached *unreached = pool_take(pool, size);
+    Switchyard__V1__Unreached **list = pool_take(pool, list_size);
+    Switchyard__V1__Outcome outcome;
+    switchyard__v1__outcome__init(&outcome);
+    Switchyard__V1__Event event;
+    switchyard__v1__event__init(&event);
+
+    uint32_t reached = count_reached(send, unreached, list);
+    if (reached > 0) {
+        outcome.status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_SENT;
+    } else {
+        enum reason reason = (enum reason)send->recipients[0].reason;
+        outcome.status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_REJECTED;
+        outcome.reason = (Switchyard__V1__Reason)reason;
+        outcome.text = borrowed(reason_text(reason));
+        outcome.retryable = reason_is_retryable(reason);
+    }
+    outcome.devices = send->devices;
+    outcome.message_id = borrowed(send->message_id);
+    outcome.n_unreached = send->count - reached;
+    outcome.unreached = list;
+    if (send->count == 1)
+        outcome.n_unreached = 0; // status and reason say it all
+    event.id = send->command_id;
+    event.event_case = SWITCHYARD__V1__EVENT__EVENT_OUTCOME;
+    event.outcome = &outcome;
+    if (send->session != NULL && send->command_id != 0)
+        session_tell(send->session, &event);
+    *(reached > 0 ? &send->edge->counters.outcomes_sent
+                  : &send->edge->counters.outcomes_rejected) += 1;
+    pool_give(pool, unreached, size);
+    pool_give(pool, list, list_size);
+}
