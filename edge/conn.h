@@ -26,5 +26,5 @@ void conn_close(struct conn *conn, enum close_code code);
 // Bytes queued and not yet taken by the kernel.
 size_t conn_backlog(const struct conn *conn);
 enum codec_format conn_format(const struct conn *conn);
-// "127.0.0.1:54321" of the peer (or of X-Forwarded-For's last hop where trusted).
+// "127.0.0.1:54321" of the socket's other end.
 const char *conn_peer(const struct conn *conn);

@@ -1,6 +1,7 @@
 // main.c: the program switchyard-edge and its subcommands.
 //
 // Exit codes: 0 done, 64 usage, 69 not ready or not reachable, 78 settings wrong.
+#include <assert.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,17 +66,29 @@ show_config(const struct conf *conf, const char *what)
     return 0;
 }
 
+// A settings file with every default, commented out, but for a new key.
 static int
 gen_config(const struct conf *conf)
 {
+    static const char line[] = "  #hs256_secret: \"\"\n";
+    char *text = NULL;
+    size_t len = 0;
     uint8_t secret[32];
+    FILE *memory = open_memstream(&text, &len);
+    if (memory == NULL)
+        abort();
+    conf_show_yaml(conf, memory);
+    fclose(memory);
+    const char *at = strstr(text, line);
+    assert(at != NULL); // the table has the key
     rand_bytes(secret, sizeof(secret));
-    printf("# A new key for tokens; every edge of a cluster needs the same one.\n"
-           "auth:\n  hs256_secret: ");
+    printf("%.*s  # New; every edge of a cluster needs the same one.\n  hs256_secret: \"",
+           (int)(at - text), text);
     for (size_t i = 0; i < sizeof(secret); i++)
         printf("%02x", secret[i]);
-    printf("\n\n");
-    conf_show_yaml(conf, stdout);
+    printf("\"\n%s", at + sizeof(line) - 1);
+    explicit_bzero(secret, sizeof(secret));
+    free(text);
     return 0;
 }
 

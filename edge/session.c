@@ -249,7 +249,7 @@ hello_complaint(const Switchyard__V1__Hello *hello)
     if (device_len > 0 && !ident_is_valid(hello->device, device_len))
         return "hello.device must be 1 to 128 bytes of UTF-8 without control characters";
     if (!device_class_is_valid(hello->device_class, strlen(hello->device_class)))
-        return "hello.deviceClass must be one word of at most 32 visible ASCII characters";
+        return "hello.deviceClass must be one word of at most 32 bytes";
     if (strlen(hello->client) > 128)
         return "hello.client is longer than 128 bytes";
     return NULL;
@@ -376,7 +376,8 @@ on_ping(struct session *session, uint64_t id)
     event.id = id;
     event.event_case = SWITCHYARD__V1__EVENT__EVENT_PONG;
     event.pong = &pong;
-    session_tell(session, &event);
+    if (id != 0)
+        session_tell(session, &event);
 }
 
 // Commands.

@@ -35,7 +35,7 @@
     CLOSE(DRAINING,      1012, "draining",      "this edge is leaving") \
     CLOSE(MALFORMED,     4000, "malformed",     "a frame that cannot be decoded") \
     CLOSE(REPLACED,      4001, "replaced",      "the same device logged in again") \
-    CLOSE(UNAUTHORIZED,  4002, "unauthorized",  "token refused") \
+    CLOSE(UNAUTHORIZED,  4002, "unauthorized",  "login refused") \
     CLOSE(HELLO_TIMEOUT, 4003, "hello_timeout", "no login in time") \
     CLOSE(TOKEN_EXPIRED, 4004, "token_expired", "the token has expired") \
     CLOSE(OUT_OF_ORDER,  4005, "out_of_order",  "command before login, or a second login") \

@@ -73,6 +73,7 @@ change_state(struct sweep *sweep, struct swept_node *node, enum node_state state
         return;
     if (state == NODE_DEAD) {
         node->dead_since_ms = sweep->now_ms;
+        node->removed = 0;
         log_warn("node_dead", "node=%s was=%s reason=no_lease heard_ms_ago=%llu", node->node,
                  rules_name(node->state), (unsigned long long)silent_ms);
     } else if (state == NODE_SUSPECT) {

@@ -34,7 +34,7 @@ struct swept_node {
     struct node_facts facts;
     enum node_state state;
     uint64_t dead_since_ms; // when it was noticed
-    uint64_t removed;       // links so far
+    uint64_t removed;       // links since then
     uint64_t round;         // of the last listing that had it
 };
 
