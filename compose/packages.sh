@@ -43,6 +43,7 @@ packages_install() {
     PACKAGES_INSTALLED=0
     for packages_group in "$@"; do
         for packages_name in $(sed -n "s/^$packages_group //p" "$packages_list"); do
+            case "$packages_missing " in *" $packages_name "*) continue ;; esac
             if command -v dpkg-query >/dev/null 2>&1 && packages_is_here "$packages_name"; then
                 PACKAGES_HERE=$((PACKAGES_HERE + 1))
             else

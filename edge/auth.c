@@ -55,6 +55,7 @@ check_development(const char *token, const char *user, struct identity *identity
     }
     memcpy(identity->user, user, strlen(user) + 1);
     identity->expires_ms = 0;
+    identity->may_broadcast = true;
     return 0;
 }
 
@@ -83,5 +84,6 @@ auth_check(const struct auth *auth, const char *token, const char *user, uint64_
     }
     memcpy(identity->user, claims.user, sizeof(claims.user));
     identity->expires_ms = claims.expires_s * 1000;
+    identity->may_broadcast = claims.may_broadcast;
     return 0;
 }

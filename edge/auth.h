@@ -17,6 +17,7 @@ struct auth {
 struct identity {
     char user[IDENT_MAX_BYTES + 1];
     uint64_t expires_ms; // wall clock; 0: never
+    bool may_broadcast;
 };
 
 // settings must have passed settings_check.

@@ -30,6 +30,7 @@ edge_init(struct edge *edge)
 void
 edge_fini(struct edge *edge)
 {
+    broadcast_fini(edge);
     router_fini(edge);
     registry_fini(edge);
     routes_fini(edge);
@@ -41,12 +42,13 @@ edge_fini(struct edge *edge)
     buf_fini(&edge->wrapped);
 }
 
-void
+bool
 edge_turn_end(struct edge *edge)
 {
     router_flush(edge);
     if (edge->peers.dirty != NULL)
         outbox_flush(edge);
+    return broadcast_step(edge);
 }
 
 static void
@@ -130,6 +132,9 @@ on_item(struct edge *edge, const char *origin, const Switchyard__Bus__V1__BusIte
     case SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_INVALIDATE:
         edge->counters.invalidations_in++;
         routes_forget(edge, item->invalidate->user, strlen(item->invalidate->user));
+        break;
+    case SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_BROADCAST:
+        broadcast_receive(edge, origin, item->broadcast);
         break;
     default:
         break; // a newer edge's item: not for us

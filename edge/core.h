@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "edge/auth.h"
+#include "edge/broadcast.h"
 #include "edge/peers.h"
 #include "edge/registry.h"
 #include "edge/router.h"
@@ -43,6 +44,10 @@
     COUNTER(receipts_out,      "receipts for other edges") \
     COUNTER(receipts_in,       "receipts from other edges") \
     COUNTER(receipts_late,     "receipts nobody waited for any more") \
+    COUNTER(broadcasts,        "Broadcast commands accepted") \
+    COUNTER(messages_broadcast, "messages queued for a connection of this edge by a broadcast") \
+    COUNTER(broadcasts_late,   "broadcasts not given to a connection since their time was over") \
+    COUNTER(broadcasts_dropped, "broadcasts of other edges for which there was no room") \
     COUNTER(misses,            "recipients another edge no longer had") \
     COUNTER(unheard,           "batches nobody listened for: the edge is gone") \
     COUNTER(outcomes_sent,     "sends that ended as sent") \
@@ -96,6 +101,7 @@ struct edge {
     struct peers peers;
     struct routes routes;
     struct router router;
+    struct broadcast broadcast;
     struct arena arena; // of the frame being decoded
     struct arena wrap;  // of an event being turned into JSON meanwhile
     struct buf scratch; // of the event being encoded
@@ -117,9 +123,10 @@ edge_is_alone(const struct edge *edge)
 {
     return edge->store == NULL;
 }
-// Publishes what was gathered for other edges. At the end of every turn, before
-// the sockets are flushed.
-void edge_turn_end(struct edge *edge);
+// Publishes what was gathered for other edges and goes on with broadcasts. At the end of
+// every turn, before the sockets are flushed. True: there is more to do, the next turn
+// should come at once.
+bool edge_turn_end(struct edge *edge);
 // Once a second: heartbeat, verify cycle, forgotten peers. Also the store's lease beat.
 void edge_tick(struct edge *edge);
 // Whatever arrived on the bus; the bus's on_message, with the edge as arg.

@@ -23,6 +23,22 @@ frame_for(struct edge *edge, struct delivery *delivery, enum codec_format format
     return delivery->frames[format];
 }
 
+int
+delivery_to_session(struct edge *edge, struct delivery *delivery, struct session *session)
+{
+    struct frame *frame = frame_for(edge, delivery, conn_format(session->conn));
+    if (frame == NULL) {
+        edge->counters.bus_malformed++;
+        return SY_EINVAL;
+    }
+    int error = conn_push(session->conn, frame);
+    if (error != 0) {
+        edge->counters.messages_refused++;
+        session_end(session, CLOSE_SLOW_READER);
+    }
+    return error;
+}
+
 struct delivered
 delivery_to_user(struct edge *edge, struct delivery *delivery, const struct user *user,
                  const char *device)
@@ -33,18 +49,9 @@ delivery_to_user(struct edge *edge, struct delivery *delivery, const struct user
         next = s->next_of_user;
         if ((device[0] != '\0' && strcmp(device, s->device) != 0) || !session_is_reachable(s))
             continue;
-        struct frame *frame = frame_for(edge, delivery, conn_format(s->conn));
-        if (frame == NULL) {
-            edge->counters.bus_malformed++;
-            continue;
-        }
-        if (conn_push(s->conn, frame) == 0) {
-            delivered.queued++;
-            continue;
-        }
-        delivered.full++;
-        edge->counters.messages_refused++;
-        session_end(s, CLOSE_SLOW_READER);
+        int error = delivery_to_session(edge, delivery, s);
+        delivered.queued += error == 0;
+        delivered.full += error == SY_EFULL || error == SY_EDOWN;
     }
     return delivered;
 }

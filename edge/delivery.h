@@ -8,9 +8,11 @@
 #include <stdint.h>
 
 #include "edge/frame.h"
+#include "lib/base/err.h"
 #include "switchyard/bus/v1/bus.pb-c.h"
 
 struct edge;
+struct session;
 struct user;
 
 struct delivery {
@@ -27,6 +29,10 @@ struct delivered {
 // To every connection of the user, or only to `device` if that is not "". user may be NULL.
 struct delivered delivery_to_user(struct edge *edge, struct delivery *delivery,
                                   const struct user *user, const char *device);
+// To one LIVE session. SY_EINVAL: the event cannot be read. Else its queue is full
+// (SY_EFULL) or closing (SY_EDOWN), and the session has ended for that.
+MUST_USE
+int delivery_to_session(struct edge *edge, struct delivery *delivery, struct session *session);
 void delivery_fini(struct delivery *delivery);
 
 // An envelope from another edge: delivers, and answers with a receipt.

@@ -33,6 +33,7 @@ struct host {
     uv_loop_t loop;
     uv_prepare_t before_wait;
     uv_check_t after_wait;
+    uv_idle_t no_wait; // runs while a turn leaves work for the next
     uv_timer_t tick;
     uv_timer_t wheel_tick;
     uv_timer_t leave_look;
@@ -69,12 +70,21 @@ set_clocks(struct host *host)
 // Turns.
 
 static void
+on_no_wait(uv_idle_t *handle)
+{
+    (void)handle; // it keeps the loop from waiting, no more
+}
+
+static void
 on_before_wait(uv_prepare_t *handle)
 {
     struct host *host = handle->data;
     uint64_t held;
     uint64_t started_ms = clock_mono_ms();
-    edge_turn_end(&host->edge);
+    if (edge_turn_end(&host->edge))
+        uv_idle_start(&host->no_wait, on_no_wait);
+    else
+        uv_idle_stop(&host->no_wait);
     if (host->edge.bus != NULL)
         bus_flush(host->edge.bus);
     server_flush(host->server);
@@ -211,6 +221,7 @@ on_part_closed(void *arg)
         return;
     uv_close((uv_handle_t *)&host->before_wait, NULL);
     uv_close((uv_handle_t *)&host->after_wait, NULL);
+    uv_close((uv_handle_t *)&host->no_wait, NULL);
     uv_close((uv_handle_t *)&host->tick, NULL);
     uv_close((uv_handle_t *)&host->wheel_tick, NULL);
     uv_close((uv_handle_t *)&host->leave_look, NULL);
@@ -224,6 +235,7 @@ end(struct host *host)
     host->phase = PHASE_ENDING;
     // No more turns: the server is gone before the last of the parts is.
     uv_prepare_stop(&host->before_wait);
+    uv_idle_stop(&host->no_wait);
     uv_check_stop(&host->after_wait);
     uv_timer_stop(&host->leave_look);
     uv_timer_stop(&host->tick);
@@ -373,7 +385,7 @@ open_cluster(struct host *host)
         .credentials_file = s->nats_credentials_file,
         .tls_ca_file = s->nats_tls_ca_file,
         .name = name,
-        .subjects = {host->node_subject, host->unheard_subject, SUBJECT_HEARTBEATS},
+        .subjects = {host->node_subject, host->unheard_subject, SUBJECT_HEARTBEATS, SUBJECT_ALL},
         .probe_subject = host->node_subject,
         .ping_ms = (uint64_t)s->nats_ping_interval,
         .connect_timeout_ms = 2000,
@@ -434,6 +446,7 @@ start_handles(struct host *host)
     static const int numbers[3] = {SIGTERM, SIGINT, SIGHUP};
     uv_prepare_init(&host->loop, &host->before_wait);
     uv_check_init(&host->loop, &host->after_wait);
+    uv_idle_init(&host->loop, &host->no_wait);
     uv_timer_init(&host->loop, &host->tick);
     uv_timer_init(&host->loop, &host->wheel_tick);
     uv_timer_init(&host->loop, &host->leave_look);

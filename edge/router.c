@@ -13,6 +13,7 @@
 #include "edge/core.h"
 #include "edge/delivery.h"
 #include "edge/legs.h"
+#include "edge/message.h"
 #include "edge/outbox.h"
 #include "edge/outcome.h"
 #include "edge/send.h"
@@ -393,34 +394,6 @@ on_send_time(struct timer *timer, uint64_t now_ms)
 
 // The beginning.
 
-// The event every receiver gets, encoded into edge->scratch.
-static void
-encode_message(struct edge *edge, const struct session *session, const Switchyard__V1__Send *send,
-               const char *message_id)
-{
-    Switchyard__V1__Message message;
-    switchyard__v1__message__init(&message);
-    Switchyard__V1__Event event;
-    switchyard__v1__event__init(&event);
-    message.from = borrowed(session->user->id);
-    message.from_device = session->device;
-    message.content_type = send->content_type;
-    message.message_id = borrowed(message_id);
-    message.sent_at_ms = edge->wall_ms;
-    if (send->payload_case == SWITCHYARD__V1__SEND__PAYLOAD_TEXT) {
-        message.payload_case = SWITCHYARD__V1__MESSAGE__PAYLOAD_TEXT;
-        message.text = send->text;
-    } else {
-        message.payload_case = SWITCHYARD__V1__MESSAGE__PAYLOAD_BODY;
-        message.body = send->body;
-    }
-    event.event_case = SWITCHYARD__V1__EVENT__EVENT_MESSAGE;
-    event.message = &message;
-    buf_clear(&edge->scratch);
-    edge->scratch.len = switchyard__v1__event__pack(
-        &event, buf_reserve(&edge->scratch, switchyard__v1__event__get_packed_size(&event)));
-}
-
 static struct send *
 send_new(struct edge *edge, struct session *session, uint64_t id,
          const Switchyard__V1__Send *command)
@@ -502,15 +475,13 @@ router_send(struct edge *edge, struct session *session, uint64_t id,
             session_refuse(session, id, REASON_BUSY, "too many sends wait for other edges");
         return;
     }
-    char made_id[NODE_ID_SIZE + 32];
+    char message_id[MESSAGE_ID_SIZE];
     struct send *send = send_new(edge, session, id, command);
-    send->message_id = command->message_id;
-    if (send->message_id[0] == '\0') {
-        snprintf(made_id, sizeof(made_id), "%s-%llx", edge->node + node_name_len(edge->node) + 1,
-                 (unsigned long long)send->number);
-        send->message_id = made_id;
-    }
-    encode_message(edge, session, command, send->message_id);
+    struct message_parts parts = message_of_send(command);
+    message_pick_id(edge, command->message_id, send->number, message_id);
+    parts.message_id = message_id;
+    send->message_id = message_id;
+    message_encode(edge, session, &parts);
     send->event = edge->scratch.bytes;
     send->event_len = edge->scratch.len;
     edge->counters.sends++;

@@ -143,6 +143,7 @@ session_registered(struct session *session)
     if (session->state != SESSION_LOGIN)
         return;
     session->state = SESSION_LIVE;
+    broadcast_add(session->edge, session);
     session->edge->counters.logins++;
     session->heard_ms = session->edge->now_ms; // until now it waited for us
     tell_welcome(session);
@@ -165,6 +166,7 @@ session_end(struct session *session, enum close_code code)
         return;
     session->state = SESSION_CLOSED;
     wheel_unset(&edge->wheel, &session->timer);
+    broadcast_remove(edge, session);
     router_session_ended(session);
     if (session->user != NULL) {
         struct user *user = session->user;
@@ -287,6 +289,7 @@ log_in(struct session *session, const struct identity *identity, const Switchyar
                                                      : NULL;
     set_device(session, hello->device);
     session->expires_ms = end_of(session, identity);
+    session->may_broadcast = identity->may_broadcast;
     session->state = SESSION_LOGIN;
     session->user = user;
     users_add_session(user, session);
@@ -352,6 +355,7 @@ on_refresh(struct session *session, uint64_t id, const Switchyard__V1__Refresh *
         return;
     }
     session->expires_ms = end_of(session, &identity);
+    session->may_broadcast = identity.may_broadcast;
     set_timer(session);
     Switchyard__V1__Refreshed refreshed;
     switchyard__v1__refreshed__init(&refreshed);
@@ -432,6 +436,9 @@ on_command(struct session *session, const Switchyard__V1__Command *command, uint
         break;
     case SWITCHYARD__V1__COMMAND__COMMAND_PING:
         on_ping(session, command->id);
+        break;
+    case SWITCHYARD__V1__COMMAND__COMMAND_BROADCAST:
+        broadcast_send(edge, session, command->id, command->broadcast);
         break;
     case SWITCHYARD__V1__COMMAND__COMMAND_REFRESH:
         on_refresh(session, command->id, command->refresh);

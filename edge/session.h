@@ -25,6 +25,8 @@ struct session {
     uint64_t connection; // this connection's number on this node, from 1
     struct user *user;   // set at login, NULL after the end
     struct session *next_of_user;
+    struct session *next_live; // of the broadcast's list of LIVE sessions
+    struct session *prev_live;
     struct link_state *link; // the registry's; NULL before login and after the end
     struct send *sends;      // the router's: sends without an outcome yet
     char *device;            // set at login; "" before
@@ -35,6 +37,8 @@ struct session {
     uint64_t hello_id;       // id of the Hello, for the Welcome
     int64_t rate_credit;     // commands it may send, in thousandths; negative: debt
     uint64_t rate_at_ms;     // when the credit was counted
+    uint32_t broadcast_seen; // number of the last broadcast it was given
+    bool may_broadcast;      // set at login
     uint8_t state;           // enum session_state; changed by session.c only
 };
 

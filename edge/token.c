@@ -416,6 +416,28 @@ check_parties(const struct token_rules *rules, const json_t *object)
     return NULL;
 }
 
+static bool
+has_word(const char *words, const char *word)
+{
+    size_t len = strlen(word);
+    for (; *words != '\0'; words += strcspn(words, " "), words += *words == ' ')
+        if (strcspn(words, " ") == len && memcmp(words, word, len) == 0)
+            return true;
+    return false;
+}
+
+static const char *
+read_scope(const json_t *object, struct token_claims *claims)
+{
+    const json_t *scope = json_object_get(object, "scope");
+    if (scope == NULL)
+        return NULL;
+    if (!json_is_string(scope))
+        return "scope is not text";
+    claims->may_broadcast = has_word(json_string_value(scope), "broadcast");
+    return NULL;
+}
+
 static const char *
 read_identity(const json_t *object, struct token_claims *claims)
 {
@@ -462,6 +484,8 @@ find_fault(const struct token_keys *keys, const struct token_rules *rules, const
         fault = check_parties(rules, object);
     if (fault == NULL)
         fault = read_identity(object, claims);
+    if (fault == NULL)
+        fault = read_scope(object, claims);
     json_decref(object);
     return fault;
 }
@@ -511,6 +535,14 @@ token_make_hs256(const struct token_keys *keys, const char *kid, const char *use
                  const char *issuer, const char *audience, uint64_t issued_s, uint64_t expires_s,
                  char *out, size_t size)
 {
+    return token_make_scoped(keys, kid, user, issuer, audience, issued_s, expires_s, "", out, size);
+}
+
+int
+token_make_scoped(const struct token_keys *keys, const char *kid, const char *user,
+                  const char *issuer, const char *audience, uint64_t issued_s, uint64_t expires_s,
+                  const char *scope, char *out, size_t size)
+{
     const struct key *key = key_find(keys, kid);
     if (key == NULL || key->algorithm != &hs256 || !ident_is_valid(user, strlen(user)) ||
         expires_s > DATE_MAX_S || issued_s > expires_s)
@@ -521,9 +553,9 @@ token_make_hs256(const struct token_keys *keys, const char *kid, const char *use
     json_t *header = json_pack("{s:s, s:s, s:s*}", "alg", key->algorithm->name, "typ", "JWT", "kid",
                                or_absent(kid));
     json_t *issued = issued_s > 0 ? json_integer((json_int_t)issued_s) : NULL;
-    json_t *claims = json_pack("{s:s, s:o*, s:I, s:s*, s:s*}", "sub", user, "iat", issued, "exp",
-                               (json_int_t)expires_s, "iss", or_absent(issuer), "aud",
-                               or_absent(audience));
+    json_t *claims = json_pack("{s:s, s:o*, s:I, s:s*, s:s*, s:s*}", "sub", user, "iat", issued,
+                               "exp", (json_int_t)expires_s, "iss", or_absent(issuer), "aud",
+                               or_absent(audience), "scope", or_absent(scope));
     size_t len = 0;
     bool is_whole = append_object(header, out, size, &len);
     if (!is_whole)

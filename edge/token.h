@@ -28,6 +28,7 @@ struct token_claims {
     char id[65];                    // jti, may be empty
     uint64_t issued_s;              // 0: absent
     uint64_t expires_s;
+    bool may_broadcast; // "broadcast" is a word of scope (RFC 8693, 4.2)
 };
 
 // Keys by id: a token without kid is tried against the key with id "" only.
@@ -46,3 +47,8 @@ MUST_USE
 int token_make_hs256(const struct token_keys *keys, const char *kid, const char *user,
                      const char *issuer, const char *audience, uint64_t issued_s,
                      uint64_t expires_s, char *out, size_t size);
+// The same with a scope: words separated by spaces.
+MUST_USE
+int token_make_scoped(const struct token_keys *keys, const char *kid, const char *user,
+                      const char *issuer, const char *audience, uint64_t issued_s,
+                      uint64_t expires_s, const char *scope, char *out, size_t size);

@@ -32,15 +32,19 @@ struct codec_error {
 };
 
 // NULL with *error filled if malformed. Checks form only: field values are the session's business.
-Switchyard__V1__ClientFrame *codec_read_client(enum codec_format format, const void *bytes, size_t len,
-                                               struct arena *arena, struct codec_error *error);
+Switchyard__V1__ClientFrame *codec_read_client(enum codec_format format, const void *bytes,
+                                               size_t len, struct arena *arena,
+                                               struct codec_error *error);
 // The client's side of the same.
-Switchyard__V1__ServerFrame *codec_read_server(enum codec_format format, const void *bytes, size_t len,
-                                               struct arena *arena, struct codec_error *error);
-void codec_write_client(enum codec_format format, const Switchyard__V1__ClientFrame *frame, struct buf *out);
+Switchyard__V1__ServerFrame *codec_read_server(enum codec_format format, const void *bytes,
+                                               size_t len, struct arena *arena,
+                                               struct codec_error *error);
+void codec_write_client(enum codec_format format, const Switchyard__V1__ClientFrame *frame,
+                        struct buf *out);
 
 // Appends a ServerFrame holding just this event.
-void codec_write_event(enum codec_format format, const Switchyard__V1__Event *event, struct buf *out);
+void codec_write_event(enum codec_format format, const Switchyard__V1__Event *event,
+                       struct buf *out);
 // The same from an event that is already encoded as protobuf (as envelopes carry it).
 // For CODEC_JSON it is decoded first, in the arena. -1 if `event` cannot be decoded.
 int codec_wrap_event(enum codec_format format, const void *event, size_t len, struct arena *arena,
@@ -55,8 +59,10 @@ size_t codec_ws_head(enum codec_format format, size_t len, uint8_t out[static CO
 void codec_bus_start(const char *origin, struct buf *out);
 void codec_bus_append(const Switchyard__Bus__V1__BusItem *item, struct buf *out);
 Switchyard__Bus__V1__BusFrame *codec_read_bus(const void *bytes, size_t len, struct arena *arena);
-Switchyard__Bus__V1__Heartbeat *codec_read_heartbeat(const void *bytes, size_t len, struct arena *arena);
-Switchyard__Bus__V1__NodeDown *codec_read_node_down(const void *bytes, size_t len, struct arena *arena);
+Switchyard__Bus__V1__Heartbeat *codec_read_heartbeat(const void *bytes, size_t len,
+                                                     struct arena *arena);
+Switchyard__Bus__V1__NodeDown *codec_read_node_down(const void *bytes, size_t len,
+                                                    struct arena *arena);
 // Checks a protobuf encoding of `type` before unpacking: nesting depth, number of
 // elements, lengths, UTF-8 of strings. Used by the readers above; open to tests.
 bool codec_is_sound(const ProtobufCMessageDescriptor *type, const void *bytes, size_t len,

@@ -43,7 +43,8 @@ size_t key_watch(const char *mapped, char out[static KEY_SIZE]);
 
 // A member of sy:members: <mapped user>/<mapped device>.
 #define MEMBER_SIZE (2 * IDENT_MAPPED_SIZE)
-size_t member_write(const char *mapped_user, const char *mapped_device, char out[static MEMBER_SIZE]);
+size_t member_write(const char *mapped_user, const char *mapped_device,
+                    char out[static MEMBER_SIZE]);
 // Splits in place at the '/'; false (and nothing changed) if it is no member.
 bool member_split(char *member, char **mapped_user, char **mapped_device);
 
@@ -51,9 +52,9 @@ bool member_split(char *member, char **mapped_user, char **mapped_device);
 // "<node> <connection> <epoch> <since_ms> <class or -> <device>".
 struct link {
     char node[NODE_ID_SIZE];
-    uint64_t connection;  // number of the connection on that node
-    uint64_t epoch;       // order of logins of this device: higher is newer
-    uint64_t since_ms;    // wall clock of the login
+    uint64_t connection; // number of the connection on that node
+    uint64_t epoch;      // order of logins of this device: higher is newer
+    uint64_t since_ms;   // wall clock of the login
     char device[IDENT_MAX_BYTES + 1];
     char device_class[33]; // may be empty
 };

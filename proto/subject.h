@@ -4,6 +4,7 @@
 //   unheard.<node>.<peer>.<batch>              reply subject of what an edge publishes to a peer;
 //                                              nats-server answers on it when the peer is gone
 //   heartbeat.<name>                           Heartbeat of that edge, once a second
+//   all                                        BusFrame for every edge
 //   event.node_down                            NodeDown, by the sweeper
 #pragma once
 
@@ -15,6 +16,7 @@
 
 // The longest is an unheard subject: its prefix, two nodes, ten digits.
 #define SUBJECT_SIZE (24 + 2 * NODE_ID_SIZE)
+#define SUBJECT_ALL "all"
 #define SUBJECT_HEARTBEATS "heartbeat.*"
 #define SUBJECT_NODE_DOWN "event.node_down"
 

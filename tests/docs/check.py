@@ -60,7 +60,7 @@ class Facts:
         head = re.match(r"(?://.*\n)+", read("proto/keys.h")).group(0)
         self.keys = set(re.findall(r"sy:[\w:{}<>]*[\w}]", head))
         head = re.match(r"(?://.*\n)+", read("proto/subject.h")).group(0)
-        self.subjects = set(re.findall(r"^//   ([a-z]+\.[\w.<>]+)", head, re.M))
+        self.subjects = set(re.findall(r"^//   ([a-z][\w.<>]*)  ", head, re.M))
         self.help = {}
         for argv in [(name, "--help") for name in PROGRAMS] + [("switchyard", name, "--help") for name in COMMANDS]:
             self.help[" ".join(argv[:-1])] = generate.run(bin_dir, *argv)

@@ -220,7 +220,7 @@ void
 process_leave(struct process *process)
 {
     if (process->is_edge && process->is_running)
-        edge_turn_end(&process->edge);
+        (void)edge_turn_end(&process->edge);
 }
 
 static void

@@ -57,6 +57,16 @@ class Tokens(SharedCase):
         self.assertEqual(self.visitor(subprotocol=PROTOBUF).login(token=token("bob"))["user"], "bob")
         self.assertEqual(self.visitor().login("carol", token=token("carol"))["user"], "carol")
 
+    def test_only_a_token_with_the_scope_may_broadcast(self):
+        plain, allowed = self.visitor(), self.visitor()
+        plain.login(token=token("alice", scope="read broadcasting"))
+        allowed.login(token=token("bob", scope="read broadcast"))
+        self.assertEqual(plain.expect("failure", plain.command(broadcast={"text": "no"}))["reason"],
+                         "REASON_UNAUTHORIZED")
+        self.assertEqual(allowed.expect("outcome", allowed.command(broadcast={"text": "yes"}))["devices"], 2)
+        self.assertEqual(plain.message()["text"], "yes")
+        self.assertEqual(allowed.message()["text"], "yes")
+
     def test_the_handshake_may_carry_the_token(self):
         bearer = self.visitor(headers=[("Authorization", "Bearer " + token("alice"))])
         self.assertEqual(bearer.login()["user"], "alice")

@@ -52,6 +52,18 @@ class Origin(SharedCase):
             self.assertEqual((message["from"], message["text"]), ("alice", "to several"))
         alice.nothing()
 
+    def test_a_broadcast_reaches_every_connection_of_every_edge_once(self):
+        everybody = [self.login(edge, "bc-%d" % number, subprotocol=subprotocol)
+                     for number, (edge, subprotocol) in enumerate(
+                         (edge, subprotocol) for edge in ("edge-a", "edge-b") for subprotocol in (JSON, PROTOBUF))]
+        sender = everybody[0]
+        for text in ("first", "second"):
+            outcome = sender.expect("outcome", sender.command(broadcast={"text": text}))
+            self.assert_sent(outcome, 2)
+        for visitor in everybody:
+            self.assertEqual([visitor.message()["text"] for _ in range(2)], ["first", "second"])
+            visitor.nothing(0.1)
+
     def test_o3_login_puts_a_link_under_the_users_own_key(self):
         dan = self.login("edge-a", "dan", "phone")
         eve = self.login("edge-b", "eve", "laptop")

@@ -124,8 +124,10 @@ a_register_that_was_refused_lets_the_client_in_and_is_tried_again(void **state)
         answer_registered(call_of(&rig->store, CALL_REGISTER), 44);
         expect_nothing(conn);
         assert_int_equal(conn->session.link->known, LINK_WRITTEN);
+        answer_error(call_of(&rig->store, CALL_VERIFY), SY_EREPLY); // it was its turn
         rig_hang_up(conn);
-        answer_all(&rig->store, 0);
+        tick(rig);
+        answer_done(call_of(&rig->store, CALL_UNREGISTER), 0);
     }
 }
 

@@ -1,0 +1,89 @@
+// test_pool.c: blocks that are kept for the next one.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "edge/pool.h"
+
+static void
+a_block_given_back_is_the_next_of_its_class(void **state)
+{
+    (void)state;
+    struct pool pool = {0};
+    void *block = pool_take(&pool, 65);
+    pool_give(&pool, block, 65);
+    void *smaller = pool_take(&pool, 64); // another class
+    assert_ptr_not_equal(smaller, block);
+    assert_ptr_equal(pool_take(&pool, 128), block);
+    pool_give(&pool, smaller, 64);
+    pool_give(&pool, block, 128);
+    pool_fini(&pool);
+}
+
+static void
+every_size_is_usable_to_its_last_byte(void **state)
+{
+    (void)state;
+    struct pool pool = {0};
+    for (size_t size = 0; size <= 200000; size += 1 + size / 7) {
+        for (int again = 0; again < 2; again++) {
+            void *block = pool_take(&pool, size);
+            memset(block, 0xa5, size); // ASan watches
+            pool_give(&pool, block, size);
+        }
+    }
+    pool_fini(&pool);
+}
+
+static void
+nothing_is_no_block(void **state)
+{
+    (void)state;
+    struct pool pool = {0};
+    pool_give(&pool, NULL, 10);
+    pool_fini(&pool);
+}
+
+static size_t
+kept_bytes(const struct pool *pool)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < POOL_CLASSES; i++)
+        bytes += pool->kept_bytes[i];
+    return bytes;
+}
+
+static void
+what_is_kept_is_bounded(void **state)
+{
+    (void)state;
+    struct pool pool = {0};
+    enum { COUNT = 20, SIZE = 65536 };
+    void *blocks[COUNT];
+    for (size_t i = 0; i < COUNT; i++)
+        blocks[i] = pool_take(&pool, SIZE);
+    for (size_t i = 0; i < COUNT; i++)
+        pool_give(&pool, blocks[i], SIZE);
+    assert_int_equal(kept_bytes(&pool), POOL_KEEP_BYTES);
+    pool_give(&pool, pool_take(&pool, SIZE + 1), SIZE + 1); // too large to keep
+    assert_int_equal(kept_bytes(&pool), POOL_KEEP_BYTES);
+    pool_fini(&pool);
+    assert_int_equal(kept_bytes(&pool), 0);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_block_given_back_is_the_next_of_its_class),
+        cmocka_unit_test(every_size_is_usable_to_its_last_byte),
+        cmocka_unit_test(nothing_is_no_block),
+        cmocka_unit_test(what_is_kept_is_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
