@@ -10,6 +10,8 @@
 // Of a text from elsewhere: three of them leave the document far from its bound.
 #define TEXT_MAX 256
 
+static void put(struct http_reply *reply, const char *format, ...) PRINTF_LIKE(2, 3);
+
 static void
 put(struct http_reply *reply, const char *format, ...)
 {

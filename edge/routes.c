@@ -82,8 +82,8 @@ take(struct edge *edge, const char *user, size_t len)
     return route;
 }
 
-// Tells everyone who waits. Until that is done the route counts as being read: whoever
-// begins to wait meanwhile is not told twice, and nobody evicts it.
+// Tells everyone who waits. Until that is done the route counts as being read, so that
+// nobody evicts it.
 static void
 finish(struct route *route, int error)
 {
@@ -100,10 +100,7 @@ finish(struct route *route, int error)
         router_resolved(edge, waiter, route->peers, route->peer_count, error);
         waiter = next;
     }
-    if (route->waiters != NULL) {
-        ask(route);
-        return;
-    }
+    assert(route->waiters == NULL); // router_resolved begins no new wait
     route->is_reading = false;
     list_newest(&edge->routes, route);
     edge->routes.busy--;

@@ -22,8 +22,8 @@
 struct store;
 
 struct store_opts {
-    const char *url; // redis://[user[:password]@]host[:port][/db], or unix:///path
-    const char *user;     // override the URL's when not empty
+    const char *url;  // redis://[user[:password]@]host[:port][/db], or unix:///path
+    const char *user; // override the URL's when not empty
     const char *password;
     uint64_t command_timeout_ms; // 1000
     unsigned max_in_flight;      // 1024 commands
@@ -48,9 +48,9 @@ const char *store_describe(const struct store *store);
 
 struct store_registered {
     uint64_t epoch;
-    bool replaced;             // a link of this device was there:
-    const struct link *old;    // NULL if it could not be read
-    size_t watcher_count;      // nodes that remember this user's row
+    bool replaced;          // a link of this device was there:
+    const struct link *old; // NULL if it could not be read
+    size_t watcher_count;   // nodes that remember this user's row
     const char *const *watchers;
 };
 typedef void store_register_cb(void *arg, int error, const struct store_registered *answer);
@@ -90,7 +90,7 @@ struct store_node {
     uint32_t max_connections;
     uint64_t started_ms; // wall clock
     uint64_t lease_left_ms;
-    uint64_t members;    // size of its index
+    uint64_t members; // size of its index
     char url[128];
 };
 typedef void store_node_cb(void *arg, int error, const struct store_node *node);
@@ -102,15 +102,18 @@ void store_list_nodes(struct store *store, store_nodes_cb *done, void *arg);
 
 typedef void store_beat_cb(void *arg, int error, bool was_lost, uint64_t gen);
 // Renews the lease. was_lost: there was none (also true the first time). gen: see keys.h.
-void store_heartbeat(struct store *store, const struct store_node *self, store_beat_cb *done, void *arg);
+void store_heartbeat(struct store *store, const struct store_node *self, store_beat_cb *done,
+                     void *arg);
 // Gives the lease back at once (the edge has left).
 void store_release(struct store *store, const char *node, store_done_cb *done, void *arg);
 
 // For sweepers.
 
-typedef void store_lead_cb(void *arg, int error, bool is_leader, uint64_t fence, uint64_t redis_uptime_s);
+typedef void store_lead_cb(void *arg, int error, bool is_leader, uint64_t fence,
+                           uint64_t redis_uptime_s);
 // Takes or renews the leader lease for lease_ms.
-void store_lead(struct store *store, const char *sweeper, uint64_t lease_ms, store_lead_cb *done, void *arg);
+void store_lead(struct store *store, const char *sweeper, uint64_t lease_ms, store_lead_cb *done,
+                void *arg);
 void store_resign(struct store *store, const char *sweeper, store_done_cb *done, void *arg);
 
 struct store_reaped {

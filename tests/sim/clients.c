@@ -43,9 +43,11 @@ is_attached(const struct conn *conn)
 
 // From the edge to the client.
 
+enum news_kind { NEWS_WELCOME, NEWS_MESSAGE, NEWS_OUTCOME, NEWS_CLOSED };
+
 struct news {
     struct conn *conn;
-    enum { NEWS_WELCOME, NEWS_MESSAGE, NEWS_OUTCOME, NEWS_CLOSED } kind;
+    enum news_kind kind;
     uint64_t id;
     bool is_sent;
     enum close_code code;
@@ -73,7 +75,7 @@ on_news(void *arg)
 }
 
 static struct news *
-news_new(struct conn *conn, int kind)
+news_new(struct conn *conn, enum news_kind kind)
 {
     struct news *news = calloc(1, sizeof(*news));
     if (news == NULL)

@@ -76,6 +76,8 @@ after_the_bus_was_down_all_is_read_anew(void **state)
     assert_non_null(find(rig, "bob")); // better than nothing
     edge_on_bus_state(&rig->edge, true, "test");
     assert_null(find(rig, "bob"));
+    know(rig, alice, "bob", NODE_B);
+    assert_non_null(find(rig, "bob")); // and then it is known again
 }
 
 static void
@@ -284,8 +286,8 @@ queues_by_number_and_cancels(void **state)
     answer_all(&rig->store, SY_ELOST);
 }
 
-// A retry that begins while the waiters of the same route are told: the publish of one of
-// them fails in a way that asks the directory again.
+// Batches that fill up while the waiters of one route are told, and are refused in a way
+// that asks the directory again, with room for one route only.
 static void
 a_route_that_is_being_told_is_neither_evicted_nor_told_twice(void **state)
 {

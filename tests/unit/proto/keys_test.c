@@ -251,8 +251,13 @@ the_node_of_an_index_key_is_found(void **state)
     size_t len = key_members(NODE, key);
     assert_true(key_members_node(key, len, node));
     assert_string_equal(node, NODE);
-    const char *const others[] = {"", "sy:members:{", "sy:members:{}", "sy:members:{x}",
-                                  "sy:members:" NODE, "sy:lease:{" NODE "}", "sy:members:{" NODE};
+    const char *const others[] = {"",
+                                  "sy:members:{",
+                                  "sy:members:{}",
+                                  "sy:members:{x}",
+                                  "sy:members:" NODE,
+                                  "sy:lease:{" NODE "}",
+                                  "sy:members:{" NODE};
     for (size_t i = 0; i < LENGTH(others); i++) {
         memcpy(node, "kept", 5);
         assert_false(key_members_node(others[i], strlen(others[i]), node));
