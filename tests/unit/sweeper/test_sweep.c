@@ -1,0 +1,504 @@
+// test_sweep.c: leads, looks, reaps, tells; stops when it should.
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/codec.h"
+#include "proto/subject.h"
+#include "sweeper/sweep.h"
+#include "tests/unit/edge/fake.h"
+
+#define SWEEPER "sweeper.0000000000000001"
+#define TICK_MS 500
+
+struct desk {
+    struct sweep sweep;
+    struct store store;
+    struct bus bus;
+};
+
+static int
+setup(void **state)
+{
+    struct desk *desk = calloc(1, sizeof(*desk));
+    assert_non_null(desk);
+    log_setup(LOG_ERROR, LOG_TEXT, NULL);
+    strcpy(desk->sweep.id, SWEEPER);
+    desk->store.is_up = true;
+    desk->bus.is_up = true;
+    desk->bus.max_payload = 1024 * 1024;
+    desk->sweep.store = &desk->store;
+    desk->sweep.bus = &desk->bus;
+    desk->sweep.now_ms = 1000000;
+    desk->sweep.batch = 200;
+    desk->sweep.links_per_second = 5000;
+    sweep_init(&desk->sweep);
+    *state = desk;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct desk *desk = *state;
+    desk->sweep.is_leaving = true;
+    answer_all(&desk->store, SY_ELOST);
+    sweep_fini(&desk->sweep);
+    store_fini(&desk->store);
+    bus_fini(&desk->bus);
+    free(desk);
+    return 0;
+}
+
+static void
+tick(struct desk *desk)
+{
+    desk->sweep.now_ms += TICK_MS;
+    sweep_tick(&desk->sweep);
+}
+
+static void
+answer_lead(struct desk *desk, bool is_leader, uint64_t fence)
+{
+    store_lead_cb *done;
+    struct call *call = call_of(&desk->store, CALL_LEAD);
+    call->is_answered = true;
+    memcpy(&done, &call->done, sizeof(done));
+    done(call->arg, 0, is_leader, fence, 1000);
+}
+
+static void
+answer_list(struct desk *desk, size_t count, const char *const *nodes, const bool *leases)
+{
+    store_nodes_cb *done;
+    struct store_node list[8];
+    struct call *call = call_of(&desk->store, CALL_LIST_NODES);
+    memset(list, 0, sizeof(list));
+    for (size_t i = 0; i < count; i++) {
+        strcpy(list[i].node, nodes[i]);
+        list[i].has_lease = leases[i];
+    }
+    call->is_answered = true;
+    memcpy(&done, &call->done, sizeof(done));
+    done(call->arg, 0, list, count);
+}
+
+static void
+answer_one(struct desk *desk, const char *node, bool has_lease)
+{
+    answer_list(desk, 1, &node, &has_lease);
+}
+
+static void
+answer_reap(struct call *call, uint64_t listed, uint64_t removed, uint64_t left)
+{
+    store_reap_cb *done;
+    struct store_reaped reaped = {.listed = listed, .removed = removed, .left = left};
+    assert_int_equal(call->kind, CALL_REAP);
+    call->is_answered = true;
+    memcpy(&done, &call->done, sizeof(done));
+    done(call->arg, 0, &reaped);
+}
+
+static void
+answer_scrub(struct desk *desk, uint64_t cursor, unsigned found)
+{
+    store_scrub_cb *done;
+    struct call *call = call_of(&desk->store, CALL_SCRUB);
+    call->is_answered = true;
+    memcpy(&done, &call->done, sizeof(done));
+    done(call->arg, 0, cursor, found);
+}
+
+static void
+lead(struct desk *desk)
+{
+    tick(desk);
+    answer_lead(desk, true, 7);
+    tick(desk);
+    assert_true(desk->sweep.is_leader);
+}
+
+// A node that is dead, and whose first batch is asked for.
+static struct call *
+dead(struct desk *desk, const char *node)
+{
+    lead(desk);
+    answer_one(desk, node, false);
+    return call_of(&desk->store, CALL_REAP);
+}
+
+static void
+heartbeat(struct desk *desk, const char *node)
+{
+    char id[NODE_ID_SIZE], url[] = "";
+    char subject[SUBJECT_SIZE];
+    uint8_t bytes[256];
+    Switchyard__Bus__V1__Heartbeat beat;
+    switchyard__bus__v1__heartbeat__init(&beat);
+    strcpy(id, node);
+    beat.node = id;
+    beat.url = url;
+    subject_heartbeat(node, subject);
+    size_t len = switchyard__bus__v1__heartbeat__pack(&beat, bytes);
+    sweep_on_bus(&desk->sweep, subject, bytes, len, false);
+}
+
+static const struct swept_node *
+find(const struct desk *desk, const char *node)
+{
+    const struct swept_node *found;
+    HASH_FIND(hh, desk->sweep.nodes, node, strlen(node), found);
+    return found;
+}
+
+// Leading.
+
+static void
+only_the_leader_looks(void **state)
+{
+    struct desk *desk = *state;
+    tick(desk);
+    assert_int_equal(call_of(&desk->store, CALL_LEAD)->number, LEAD_MS);
+    answer_lead(desk, false, 6);
+    tick(desk);
+    assert_int_equal(calls_open_of(&desk->store, CALL_LIST_NODES), 0);
+    assert_int_equal(calls_open_of(&desk->store, CALL_SCRUB), 0);
+    answer_lead(desk, true, 7); // a follower asks at every tick
+    tick(desk);
+    assert_int_equal(calls_open_of(&desk->store, CALL_LIST_NODES), 1);
+    assert_int_equal(calls_open_of(&desk->store, CALL_SCRUB), 1);
+}
+
+static void
+a_leader_renews_in_time_and_asks_once_at_a_time(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    uint64_t asked_ms = desk->sweep.lead_tried_ms;
+    assert_int_equal(desk->store.made[CALL_LEAD], 1);
+    while (desk->sweep.now_ms - asked_ms < LEAD_RENEW_MS - TICK_MS)
+        tick(desk);
+    assert_int_equal(desk->store.made[CALL_LEAD], 1);
+    tick(desk);
+    tick(desk);
+    assert_int_equal(desk->store.made[CALL_LEAD], 2);
+}
+
+static void
+leadership_ends_by_time_from_when_it_was_asked_for(void **state)
+{
+    struct desk *desk = *state;
+    tick(desk);
+    uint64_t asked_ms = desk->sweep.now_ms;
+    desk->sweep.now_ms += 400;
+    answer_lead(desk, true, 7);
+    desk->sweep.now_ms = asked_ms + LEAD_MS - 1;
+    sweep_tick(&desk->sweep);
+    assert_true(desk->sweep.is_leader);
+    desk->sweep.now_ms = asked_ms + LEAD_MS;
+    sweep_tick(&desk->sweep);
+    assert_false(desk->sweep.is_leader);
+    // Whatever is answered now reaps nothing.
+    answer_one(desk, NODE_B, false);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+}
+
+static void
+a_renewal_that_fails_leaves_leadership_to_its_time(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    desk->sweep.now_ms += LEAD_RENEW_MS;
+    sweep_tick(&desk->sweep);
+    answer_error(call_of(&desk->store, CALL_LEAD), SY_ETIME);
+    assert_true(desk->sweep.is_leader);
+    tick(desk);
+    tick(desk);
+    assert_true(desk->sweep.is_leader);
+}
+
+static void
+without_redis_nothing_is_known_and_nothing_done(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    answer_error(call_of(&desk->store, CALL_LIST_NODES), SY_ELOST);
+    answer_error(call_of(&desk->store, CALL_SCRUB), SY_ELOST);
+    desk->store.is_up = false;
+    size_t made = desk->store.count;
+    tick(desk);
+    assert_int_equal(desk->store.count, made);
+    desk->store.is_up = true;
+    tick(desk);
+    assert_int_equal(calls_open_of(&desk->store, CALL_LIST_NODES), 1);
+}
+
+static void
+one_that_leaves_does_nothing_more(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    desk->sweep.is_leaving = true;
+    size_t made = desk->store.count;
+    answer_one(desk, NODE_B, false);
+    tick(desk);
+    assert_int_equal(desk->store.count, made);
+}
+
+// Judging.
+
+static void
+silence_makes_suspect_and_a_heartbeat_clears_it(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    answer_one(desk, NODE_B, true);
+    heartbeat(desk, NODE_B);
+    const struct swept_node *node = find(desk, NODE_B);
+    desk->sweep.now_ms += SUSPECT_MS - 1;
+    sweep_tick(&desk->sweep);
+    answer_one(desk, NODE_B, true);
+    assert_int_equal(node->state, NODE_ALIVE);
+    desk->sweep.now_ms += 1;
+    sweep_tick(&desk->sweep);
+    answer_one(desk, NODE_B, true);
+    assert_int_equal(node->state, NODE_SUSPECT);
+    assert_int_equal(desk->store.made[CALL_REAP], 0);
+    heartbeat(desk, NODE_B);
+    assert_int_equal(node->state, NODE_ALIVE);
+}
+
+static void
+a_heartbeat_makes_no_node_and_wakes_no_dead(void **state)
+{
+    struct desk *desk = *state;
+    heartbeat(desk, NODE_C);
+    assert_null(desk->sweep.nodes);
+    dead(desk, NODE_B);
+    heartbeat(desk, NODE_B);
+    assert_int_equal(find(desk, NODE_B)->state, NODE_DEAD); // its lease decides
+    sweep_on_bus(&desk->sweep, "heartbeat.x", "\xff", 1, false);
+    sweep_on_bus(&desk->sweep, "heartbeat.x", "", 0, true);
+    sweep_on_bus(&desk->sweep, "node.x", "\xff", 1, false);
+}
+
+static void
+a_node_that_left_the_directory_is_forgotten(void **state)
+{
+    struct desk *desk = *state;
+    const char *both[] = {NODE_B, NODE_C};
+    const bool leases[] = {true, true};
+    lead(desk);
+    answer_list(desk, 2, both, leases);
+    tick(desk);
+    answer_one(desk, NODE_C, true);
+    assert_null(find(desk, NODE_B));
+    assert_non_null(find(desk, NODE_C));
+}
+
+// Reaping.
+
+static void
+a_dead_node_is_reaped_in_batches_and_told_once(void **state)
+{
+    struct desk *desk = *state;
+    struct call *call = dead(desk, NODE_B);
+    assert_string_equal(call->node, NODE_B);
+    assert_int_equal(call->number, 7); // under our fence
+    assert_int_equal(call->batch, 200);
+    answer_reap(call, 200, 190, 100);
+    assert_int_equal(desk->bus.count, 0);
+    desk->sweep.now_ms += 120;
+    answer_reap(call_of(&desk->store, CALL_REAP), 100, 100, 0);
+    assert_int_equal(desk->bus.count, 1);
+    assert_string_equal(desk->bus.parcels[0].subject, SUBJECT_NODE_DOWN);
+    struct arena arena;
+    arena_init(&arena, 4096);
+    const Switchyard__Bus__V1__NodeDown *down =
+        codec_read_node_down(desk->bus.parcels[0].bytes, desk->bus.parcels[0].len, &arena);
+    assert_non_null(down);
+    assert_string_equal(down->node, NODE_B);
+    assert_int_equal(down->links_removed, 290);
+    assert_int_equal(down->took_ms, 120);
+    arena_fini(&arena);
+    assert_null(find(desk, NODE_B));
+    assert_int_equal(desk->sweep.nodes_reaped, 1);
+    assert_int_equal(desk->sweep.links_removed, 290);
+    tick(desk);
+    answer_list(desk, 0, NULL, NULL);
+    assert_int_equal(desk->bus.count, 1);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+}
+
+static void
+a_node_down_that_cannot_be_told_is_reaped_all_the_same(void **state)
+{
+    struct desk *desk = *state;
+    struct call *call = dead(desk, NODE_B);
+    desk->bus.is_up = false;
+    answer_reap(call, 1, 1, 0);
+    assert_null(find(desk, NODE_B));
+    assert_int_equal(desk->sweep.nodes_reaped, 1);
+}
+
+static void
+nodes_are_reaped_one_after_another(void **state)
+{
+    struct desk *desk = *state;
+    const char *both[] = {NODE_B, NODE_C};
+    const bool leases[] = {false, false};
+    lead(desk);
+    answer_list(desk, 2, both, leases);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 1);
+    tick(desk);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 1);
+    answer_reap(call_of(&desk->store, CALL_REAP), 1, 1, 0);
+    answer_reap(call_of(&desk->store, CALL_REAP), 1, 1, 0);
+    assert_int_equal(desk->sweep.nodes_reaped, 2);
+}
+
+static void
+a_listing_during_a_batch_does_not_free_the_node(void **state)
+{
+    struct desk *desk = *state;
+    struct call *call = dead(desk, NODE_B);
+    tick(desk);
+    answer_list(desk, 0, NULL, NULL); // another leader was faster
+    assert_non_null(find(desk, NODE_B));
+    answer_reap(call, 0, 0, 0);
+    assert_null(find(desk, NODE_B));
+}
+
+static void
+the_pace_is_kept(void **state)
+{
+    struct desk *desk = *state;
+    desk->sweep.links_per_second = 300;
+    struct call *call = dead(desk, NODE_B); // at a half second
+    assert_int_equal(call->batch, 200);
+    answer_reap(call, 200, 200, 1000);
+    call = call_of(&desk->store, CALL_REAP);
+    assert_int_equal(call->batch, 100); // what is left of this second
+    answer_reap(call, 100, 100, 900);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+    uint64_t second = desk->sweep.now_ms / 1000;
+    while ((desk->sweep.now_ms + TICK_MS) / 1000 == second)
+        tick(desk);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+    tick(desk);
+    assert_int_equal(call_of(&desk->store, CALL_REAP)->batch, 200);
+}
+
+static void
+entries_without_a_row_count_for_the_pace_too(void **state)
+{
+    struct desk *desk = *state;
+    desk->sweep.links_per_second = 200;
+    answer_reap(dead(desk, NODE_B), 200, 0, 50);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+}
+
+static void
+a_node_that_is_back_is_left_alone_and_counted_anew(void **state)
+{
+    struct desk *desk = *state;
+    answer_reap(dead(desk, NODE_B), 5, 5, 10);
+    answer_error(call_of(&desk->store, CALL_REAP), SY_EBUSY);
+    const struct swept_node *node = find(desk, NODE_B);
+    assert_int_not_equal(node->state, NODE_DEAD);
+    tick(desk);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+    assert_true(desk->sweep.is_leader);
+    answer_one(desk, NODE_B, false); // it dies again
+    answer_reap(call_of(&desk->store, CALL_REAP), 3, 3, 0);
+    struct arena arena;
+    arena_init(&arena, 4096);
+    const Switchyard__Bus__V1__NodeDown *down =
+        codec_read_node_down(desk->bus.parcels[0].bytes, desk->bus.parcels[0].len, &arena);
+    assert_int_equal(down->links_removed, 3);
+    arena_fini(&arena);
+}
+
+static void
+a_stale_fence_stops_the_sweeper(void **state)
+{
+    struct desk *desk = *state;
+    answer_error(dead(desk, NODE_B), SY_EDENIED);
+    assert_false(desk->sweep.is_leader);
+    assert_int_equal(desk->sweep.stale_fences, 1);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+    assert_int_equal(desk->bus.count, 0);
+    tick(desk); // asks to lead, and until then does nothing
+    assert_int_equal(calls_open_of(&desk->store, CALL_LEAD), 1);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+    answer_lead(desk, true, 9);
+    tick(desk);
+    assert_int_equal(call_of(&desk->store, CALL_REAP)->number, 9);
+}
+
+static void
+a_batch_that_failed_is_tried_again_at_the_next_tick(void **state)
+{
+    struct desk *desk = *state;
+    int errors[] = {SY_ETIME, SY_ELOST, SY_EDOWN, SY_EFULL, SY_EREPLY};
+    dead(desk, NODE_B);
+    for (size_t i = 0; i < 5; i++) {
+        answer_error(call_of(&desk->store, CALL_REAP), errors[i]);
+        assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+        tick(desk);
+    }
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 1);
+    assert_int_equal(desk->bus.count, 0);
+}
+
+// Scrubbing.
+
+static void
+the_scrub_goes_on_where_it_was_and_around(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    struct call *call = call_of(&desk->store, CALL_SCRUB);
+    assert_int_equal(call->number, 0);
+    assert_int_equal(call->batch, SCRUB_KEYS);
+    tick(desk);
+    assert_int_equal(calls_open_of(&desk->store, CALL_SCRUB), 1); // one at a time
+    answer_scrub(desk, 4711, 2);
+    tick(desk);
+    assert_int_equal(call_of(&desk->store, CALL_SCRUB)->number, 4711);
+    answer_error(call_of(&desk->store, CALL_SCRUB), SY_ETIME);
+    tick(desk);
+    assert_int_equal(call_of(&desk->store, CALL_SCRUB)->number, 4711);
+    answer_scrub(desk, 0, 0);
+    tick(desk);
+    assert_int_equal(call_of(&desk->store, CALL_SCRUB)->number, 0);
+}
+
+#define SWEEP_TEST(claim) cmocka_unit_test_setup_teardown(claim, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SWEEP_TEST(only_the_leader_looks),
+        SWEEP_TEST(a_leader_renews_in_time_and_asks_once_at_a_time),
+        SWEEP_TEST(leadership_ends_by_time_from_when_it_was_asked_for),
+        SWEEP_TEST(a_renewal_that_fails_leaves_leadership_to_its_time),
+        SWEEP_TEST(without_redis_nothing_is_known_and_nothing_done),
+        SWEEP_TEST(one_that_leaves_does_nothing_more),
+        SWEEP_TEST(silence_makes_suspect_and_a_heartbeat_clears_it),
+        SWEEP_TEST(a_heartbeat_makes_no_node_and_wakes_no_dead),
+        SWEEP_TEST(a_node_that_left_the_directory_is_forgotten),
+        SWEEP_TEST(a_dead_node_is_reaped_in_batches_and_told_once),
+        SWEEP_TEST(a_node_down_that_cannot_be_told_is_reaped_all_the_same),
+        SWEEP_TEST(nodes_are_reaped_one_after_another),
+        SWEEP_TEST(a_listing_during_a_batch_does_not_free_the_node),
+        SWEEP_TEST(the_pace_is_kept),
+        SWEEP_TEST(entries_without_a_row_count_for_the_pace_too),
+        SWEEP_TEST(a_node_that_is_back_is_left_alone_and_counted_anew),
+        SWEEP_TEST(a_stale_fence_stops_the_sweeper),
+        SWEEP_TEST(a_batch_that_failed_is_tried_again_at_the_next_tick),
+        SWEEP_TEST(the_scrub_goes_on_where_it_was_and_around),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
