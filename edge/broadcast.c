@@ -1,7 +1,6 @@
 // broadcast.c: the log and the walk. See broadcast.h.
 #include "edge/broadcast.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -172,15 +171,13 @@ tell_outcome(struct edge *edge, struct session *session, uint64_t id, enum reaso
     switchyard__v1__outcome__init(&outcome);
     Switchyard__V1__Event event;
     switchyard__v1__event__init(&event);
-    char text[128];
-    snprintf(text, sizeof(text), "%s", reason_text(reason));
     outcome.message_id = message_id;
     outcome.status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_SENT;
     outcome.devices = edge->live_sessions;
     if (reason != REASON_NONE) {
         outcome.status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_REJECTED;
         outcome.reason = (Switchyard__V1__Reason)reason;
-        outcome.text = text;
+        outcome.text = codec_borrowed(reason_text(reason));
         outcome.retryable = reason_is_retryable(reason);
         outcome.devices = 0;
     }

@@ -388,7 +388,7 @@ on_destroy(struct server *server, struct visitor *visitor)
     if (visitor->conn != NULL)
         conn_gone(visitor->conn); // LWS_CALLBACK_CLOSED has not come for some reason
     transfer_drop(server, visitor);
-    peer_free(visitor->peer);
+    caller_free(visitor->caller);
     free(visitor);
 }
 

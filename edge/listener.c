@@ -72,13 +72,13 @@ address_key(const struct sockaddr_storage *from, uint8_t key[static 16])
 }
 
 static void
-peer_write_name(struct peer *peer, const struct sockaddr_storage *from)
+peer_write_name(struct caller *caller, const struct sockaddr_storage *from)
 {
     char text[INET6_ADDRSTRLEN] = "?";
     if (from->ss_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)from;
         inet_ntop(AF_INET, &in->sin_addr, text, sizeof text);
-        snprintf(peer->name, sizeof peer->name, "%s:%u", text, ntohs(in->sin_port));
+        snprintf(caller->name, sizeof caller->name, "%s:%u", text, ntohs(in->sin_port));
         return;
     }
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)from;
@@ -87,7 +87,7 @@ peer_write_name(struct peer *peer, const struct sockaddr_storage *from)
         inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], text, sizeof text);
     else
         inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof text);
-    snprintf(peer->name, sizeof peer->name, is_mapped ? "%s:%u" : "[%s]:%u", text,
+    snprintf(caller->name, sizeof caller->name, is_mapped ? "%s:%u" : "[%s]:%u", text,
              ntohs(in6->sin6_port));
 }
 
@@ -121,24 +121,24 @@ address_discount(struct listener *listener, struct address *address)
 }
 
 void
-peer_settle(struct peer *peer)
+caller_settle(struct caller *caller)
 {
-    if (!peer->is_half_open)
+    if (!caller->is_half_open)
         return;
-    peer->is_half_open = false;
-    peer->listener->half_open--;
+    caller->is_half_open = false;
+    caller->listener->half_open--;
 }
 
 void
-peer_free(struct peer *peer)
+caller_free(struct caller *caller)
 {
-    if (peer == NULL)
+    if (caller == NULL)
         return;
-    peer_settle(peer);
-    if (peer->address != NULL)
-        address_discount(peer->listener, peer->address);
-    peer->listener->peers--;
-    free(peer);
+    caller_settle(caller);
+    if (caller->address != NULL)
+        address_discount(caller->listener, caller->address);
+    caller->listener->peers--;
+    free(caller);
 }
 
 static void
@@ -156,17 +156,17 @@ admit(struct listener *listener, int fd, const struct sockaddr_storage *from)
         close(fd);
         return;
     }
-    struct peer *peer = calloc(1, sizeof *peer);
-    if (peer == NULL)
+    struct caller *caller = calloc(1, sizeof *caller);
+    if (caller == NULL)
         abort();
-    peer->listener = listener;
-    peer->address = address;
-    peer->is_half_open = true;
-    peer_write_name(peer, from);
+    caller->listener = listener;
+    caller->address = address;
+    caller->is_half_open = true;
+    peer_write_name(caller, from);
     listener->half_open++;
     listener->peers++;
     listener->stats.accepted++;
-    opts->on_socket(opts->arg, fd, peer);
+    opts->on_socket(opts->arg, fd, caller);
 }
 
 static int

@@ -1,8 +1,8 @@
 // listener.h: takes sockets in, and says no early to those that cannot stay.
 //
 // Several processes may share one port (SO_REUSEPORT); the kernel spreads clients over
-// them. Every accepted socket gets a peer: who it is, counted against the limits
-// until peer_free. One thread.
+// them. Every accepted socket gets a caller: who it is, counted against the limits
+// until caller_free. One thread.
 #pragma once
 
 #include <netinet/in.h>
@@ -15,7 +15,7 @@
 struct listener;
 struct address;
 
-struct peer {
+struct caller {
     struct listener *listener;
     struct address *address; // counted; NULL if the listener has no limit by address
     bool is_half_open;
@@ -23,7 +23,7 @@ struct peer {
 };
 
 // A socket, non-blocking, close-on-exec; the callee owns both.
-typedef void listener_cb(void *arg, int fd, struct peer *peer);
+typedef void listener_cb(void *arg, int fd, struct caller *caller);
 
 struct listener_opts {
     const char *host; // address or name; "::" takes IPv4 too
@@ -56,6 +56,6 @@ unsigned listener_port(const struct listener *listener); // the bound one
 void listener_stats(const struct listener *listener, struct listener_stats *out);
 
 // It became a WebSocket: no longer half open.
-void peer_settle(struct peer *peer);
+void caller_settle(struct caller *caller);
 // Its socket is gone. NULL is fine.
-void peer_free(struct peer *peer);
+void caller_free(struct caller *caller);

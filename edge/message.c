@@ -6,17 +6,6 @@
 
 #include "edge/core.h"
 
-static char *
-borrowed(const char *text)
-{
-    // protobuf-c's structs have no const; packing does not write.
-    union {
-        const char *in;
-        char *out;
-    } u = {.in = text};
-    return u.out;
-}
-
 struct message_parts
 message_of_send(const Switchyard__V1__Send *send)
 {
@@ -59,14 +48,14 @@ message_encode(struct edge *edge, const struct session *session, const struct me
     switchyard__v1__message__init(&message);
     Switchyard__V1__Event event;
     switchyard__v1__event__init(&event);
-    message.from = borrowed(session->user->id);
+    message.from = codec_borrowed(session->user->id);
     message.from_device = session->device;
-    message.content_type = borrowed(parts->content_type);
-    message.message_id = borrowed(parts->message_id);
+    message.content_type = codec_borrowed(parts->content_type);
+    message.message_id = codec_borrowed(parts->message_id);
     message.sent_at_ms = edge->wall_ms;
     if (parts->text != NULL) {
         message.payload_case = SWITCHYARD__V1__MESSAGE__PAYLOAD_TEXT;
-        message.text = borrowed(parts->text);
+        message.text = codec_borrowed(parts->text);
     } else {
         message.payload_case = SWITCHYARD__V1__MESSAGE__PAYLOAD_BODY;
         message.body = parts->body;

@@ -6,17 +6,6 @@
 #include "edge/core.h"
 #include "proto/subject.h"
 
-static char *
-borrowed(const char *text)
-{
-    // protobuf-c's structs have no const; packing does not write.
-    union {
-        const char *in;
-        char *out;
-    } u = {.in = text};
-    return u.out;
-}
-
 static void
 publish(struct edge *edge, struct peer *peer)
 {
@@ -97,7 +86,7 @@ outbox_invalidate(struct edge *edge, const char *node, const char *user)
     switchyard__bus__v1__invalidate__init(&invalidate);
     Switchyard__Bus__V1__BusItem item;
     switchyard__bus__v1__bus_item__init(&item);
-    invalidate.user = borrowed(user);
+    invalidate.user = codec_borrowed(user);
     item.item_case = SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_INVALIDATE;
     item.invalidate = &invalidate;
     uint32_t batch;
@@ -113,8 +102,8 @@ outbox_kick(struct edge *edge, const char *node, const char *user, const char *d
     switchyard__bus__v1__kick__init(&kick);
     Switchyard__Bus__V1__BusItem item;
     switchyard__bus__v1__bus_item__init(&item);
-    kick.user = borrowed(user);
-    kick.device = borrowed(device);
+    kick.user = codec_borrowed(user);
+    kick.device = codec_borrowed(device);
     kick.connection = connection;
     kick.epoch = epoch;
     item.item_case = SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_KICK;

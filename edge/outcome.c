@@ -5,17 +5,6 @@
 #include "edge/core.h"
 #include "edge/send.h"
 
-// protobuf-c's structs have no const; packing does not write.
-static char *
-borrowed(const char *text)
-{
-    union {
-        const char *in;
-        char *out;
-    } u = {.in = text};
-    return u.out;
-}
-
 // Fills `unreached` with those who got nothing; answers how many got it.
 static uint32_t
 count_reached(const struct send *send, Switchyard__V1__Unreached *unreached,
@@ -27,7 +16,7 @@ count_reached(const struct send *send, Switchyard__V1__Unreached *unreached,
         if (r->is_reached)
             continue;
         switchyard__v1__unreached__init(&unreached[missed]);
-        unreached[missed].user = borrowed(r->user);
+        unreached[missed].user = codec_borrowed(r->user);
         unreached[missed].reason = (Switchyard__V1__Reason)r->reason;
         list[missed] = &unreached[missed];
         missed++;
@@ -55,11 +44,11 @@ outcome_tell(struct send *send)
         enum reason reason = (enum reason)send->recipients[0].reason;
         outcome.status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_REJECTED;
         outcome.reason = (Switchyard__V1__Reason)reason;
-        outcome.text = borrowed(reason_text(reason));
+        outcome.text = codec_borrowed(reason_text(reason));
         outcome.retryable = reason_is_retryable(reason);
     }
     outcome.devices = send->devices;
-    outcome.message_id = borrowed(send->message_id);
+    outcome.message_id = codec_borrowed(send->message_id);
     outcome.n_unreached = send->count - reached;
     outcome.unreached = list;
     if (send->count == 1)

@@ -23,17 +23,6 @@ static void on_send_time(struct timer *timer, uint64_t now_ms);
 
 #define OWNER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
-// protobuf-c's structs have no const; packing does not write.
-static char *
-borrowed(const char *text)
-{
-    union {
-        const char *in;
-        char *out;
-    } u = {.in = text};
-    return u.out;
-}
-
 static size_t
 send_size(uint32_t count)
 {
@@ -256,12 +245,12 @@ put_envelope(struct edge *edge, struct leg *leg)
     envelope.n_to = leg->count;
     for (uint32_t i = 0; i < leg->count; i++) {
         const struct recipient *r = &send->recipients[leg->recipients[i]];
-        envelope.to[i] = borrowed(r->user);
+        envelope.to[i] = codec_borrowed(r->user);
         envelope.hop |= r->is_retried;
     }
     envelope.ref = leg_ref(edge, leg);
-    envelope.to_device = borrowed(send->to_device);
-    envelope.event.data = (uint8_t *)borrowed((const char *)send->event);
+    envelope.to_device = codec_borrowed(send->to_device);
+    envelope.event.data = (uint8_t *)codec_borrowed((const char *)send->event);
     envelope.event.len = send->event_len;
     envelope.expires_at_ms = send->expires_ms;
     item.item_case = SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_ENVELOPE;

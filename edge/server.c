@@ -137,12 +137,12 @@ raise_descriptor_limit(const struct server_opts *opts)
 
 // Hands an accepted socket to libwebsockets, which owns it from here, whatever happens.
 static void
-adopt(struct server *server, struct lws_vhost *vhost, int fd, struct peer *peer)
+adopt(struct server *server, struct lws_vhost *vhost, int fd, struct caller *caller)
 {
     struct visitor *visitor = calloc(1, sizeof *visitor);
     if (visitor == NULL)
         abort();
-    visitor->peer = peer;
+    visitor->caller = caller;
     visitor->file = -1;
     visitor->is_private = vhost == server->private_vhost;
     lws_adopt_desc_t adoption = {.vh = vhost,
@@ -152,22 +152,22 @@ adopt(struct server *server, struct lws_vhost *vhost, int fd, struct peer *peer)
     server->is_wsi_created = false;
     if (lws_adopt_descriptor_vhost_via_info(&adoption) != NULL || server->is_wsi_created)
         return; // LWS_CALLBACK_WSI_DESTROY will come
-    peer_free(peer);
+    caller_free(caller);
     free(visitor);
 }
 
 static void
-on_public_socket(void *arg, int fd, struct peer *peer)
+on_public_socket(void *arg, int fd, struct caller *caller)
 {
     struct server *server = arg;
-    adopt(server, server->public_vhost, fd, peer);
+    adopt(server, server->public_vhost, fd, caller);
 }
 
 static void
-on_private_socket(void *arg, int fd, struct peer *peer)
+on_private_socket(void *arg, int fd, struct caller *caller)
 {
     struct server *server = arg;
-    adopt(server, server->private_vhost, fd, peer);
+    adopt(server, server->private_vhost, fd, caller);
 }
 
 static int

@@ -29,7 +29,7 @@
 #define WRITE_MAX (64u << 10)
 
 struct visitor {
-    struct peer *peer;
+    struct caller *caller;
     struct conn *conn; // once it is a WebSocket, until conn_gone
     bool is_private;
     int file; // being sent; -1: none, and the three below mean nothing

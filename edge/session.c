@@ -27,17 +27,6 @@
 
 static void on_timer(struct timer *timer, uint64_t now_ms);
 
-static char *
-borrowed(const char *text)
-{
-    // protobuf-c's structs have no const; packing does not write.
-    union {
-        const char *in;
-        char *out;
-    } u = {.in = text};
-    return u.out;
-}
-
 // Telling.
 
 void
@@ -64,7 +53,7 @@ refuse(struct session *session, uint64_t id, enum reason reason, const char *tex
     Switchyard__V1__Event event;
     switchyard__v1__event__init(&event);
     failure.reason = (Switchyard__V1__Reason)reason;
-    failure.text = borrowed(text);
+    failure.text = codec_borrowed(text);
     failure.retryable = reason_is_retryable(reason);
     failure.retry_after_ms = retry_after_ms;
     event.id = id;

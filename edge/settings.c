@@ -13,126 +13,118 @@
 #define SECOND 1000
 #define MINUTE (60 * SECOND)
 
-#define AT(field) offsetof(struct settings, field)
-// clang-format off
-#define STRING(key, field, value, max, help) \
-    {key, CONF_STRING, AT(field), value, 0, max, NULL, false, false, help}
-#define SECRET(key, field, help) \
-    {key, CONF_STRING, AT(field), "", 0, 4096, NULL, false, true, help}
-#define NUMBER(key, type, field, value, min, max, help) \
-    {key, type, AT(field), value, min, max, NULL, false, false, help}
-#define CHOICE(key, field, value, choices, help) \
-    {key, CONF_CHOICE, AT(field), value, 0, 0, choices, false, false, help}
+#define ROW(kind, ...) CONF_##kind##_ROW(struct settings, __VA_ARGS__)
 
+// clang-format off
 const struct conf_row settings_rows[] = {
-    STRING("node.name", node_name, "edge", NODE_NAME_MAX,
+    ROW(STRING, "node.name", node_name, "edge", NODE_NAME_MAX,
         "Name of this edge: lower-case letters, digits and '-'. The node id is this name and an "
         "incarnation that is new at every start."),
 
-    STRING("listen.host", listen_host, "127.0.0.1", 255,
+    ROW(STRING, "listen.host", listen_host, "127.0.0.1", 255,
         "Address of the public port. Anything but loopback needs auth.hs256_secret and "
         "origins.allowed."),
-    NUMBER("listen.port", CONF_INT, listen_port, "8000", 0, 65535,
+    ROW(NUMBER, "listen.port", CONF_INT, listen_port, "8000", 0, 65535,
         "Public port: WebSockets on /ws, the files of web.root, /healthz. 0 takes any free port."),
-    STRING("listen.url", listen_url, "", 127,
+    ROW(STRING, "listen.url", listen_url, "", 127,
         "Where clients reach this edge, told to clients that must go elsewhere. Empty: made from "
         "listen.host and listen.port."),
-    STRING("listen.tls_cert_file", listen_tls_cert_file, "", 4095,
+    ROW(STRING, "listen.tls_cert_file", listen_tls_cert_file, "", 4095,
         "Certificate chain in PEM; with it the public port speaks wss and https only."),
-    STRING("listen.tls_key_file", listen_tls_key_file, "", 4095,
+    ROW(STRING, "listen.tls_key_file", listen_tls_key_file, "", 4095,
         "Private key of the certificate, in PEM."),
 
-    STRING("private.host", private_host, "127.0.0.1", 255,
+    ROW(STRING, "private.host", private_host, "127.0.0.1", 255,
         "Address of the private port. It has no login: keep it off public networks."),
-    NUMBER("private.port", CONF_INT, private_port, "8001", 0, 65535,
+    ROW(NUMBER, "private.port", CONF_INT, private_port, "8001", 0, 65535,
         "Private port: /healthz, /readyz and counters. 0 takes any free port."),
 
-    NUMBER("connections.max", CONF_INT, connections_max, "10000", 1, 1000000,
+    ROW(NUMBER, "connections.max", CONF_INT, connections_max, "10000", 1, 1000000,
         "WebSockets this edge takes. One more is answered 503 with Retry-After and the edges "
         "that have room."),
-    NUMBER("connections.max_per_address", CONF_INT, connections_max_per_address, "1000", 1, 1000000,
+    ROW(NUMBER, "connections.max_per_address", CONF_INT, connections_max_per_address, "1000", 1, 1000000,
         "Sockets from one address. Raise it when a balancer in front makes all clients one "
         "address."),
-    NUMBER("connections.max_half_open", CONF_INT, connections_max_half_open, "1000", 16, 100000,
+    ROW(NUMBER, "connections.max_half_open", CONF_INT, connections_max_half_open, "1000", 16, 100000,
         "Sockets that have not become a WebSocket yet; each costs about 6 KiB and lasts 5 s at "
         "most."),
 
-    NUMBER("limits.frame_bytes", CONF_SIZE, limits_frame_bytes, "64KiB", 1 * KIB, 256 * KIB,
+    ROW(NUMBER, "limits.frame_bytes", CONF_SIZE, limits_frame_bytes, "64KiB", 1 * KIB, 256 * KIB,
         "Largest message a client may send on its WebSocket; larger ones close it with 1009."),
-    NUMBER("limits.queue_bytes", CONF_SIZE, limits_queue_bytes, "1MiB", 64 * KIB, 64 * MIB,
+    ROW(NUMBER, "limits.queue_bytes", CONF_SIZE, limits_queue_bytes, "1MiB", 64 * KIB, 64 * MIB,
         "What may wait for one client. A client that reads more slowly is closed with 4108."),
-    NUMBER("limits.fragments", CONF_INT, limits_fragments, "64", 1, 4096,
+    ROW(NUMBER, "limits.fragments", CONF_INT, limits_fragments, "64", 1, 4096,
         "Fragments of one message."),
-    NUMBER("limits.commands_per_second", CONF_INT, limits_commands_per_second, "500", 1, 1000000,
+    ROW(NUMBER, "limits.commands_per_second", CONF_INT, limits_commands_per_second, "500", 1, 1000000,
         "Commands of one connection, with a burst of twice as many. Those above are refused; a "
         "client that keeps on is closed with 4110."),
-    NUMBER("limits.pending_bytes", CONF_SIZE, limits_pending_bytes, "64MiB", 1 * MIB, 4096LL * MIB,
+    ROW(NUMBER, "limits.pending_bytes", CONF_SIZE, limits_pending_bytes, "64MiB", 1 * MIB, 4096LL * MIB,
         "Sends of this edge's clients that wait for another edge or for Redis. Above it sends are "
         "rejected as busy."),
-    NUMBER("limits.hello_timeout", CONF_DURATION, limits_hello_timeout, "5s", 100, 5 * MINUTE,
+    ROW(NUMBER, "limits.hello_timeout", CONF_DURATION, limits_hello_timeout, "5s", 100, 5 * MINUTE,
         "How long a new WebSocket may stay without logging in; then it is closed with 4003."),
 
-    NUMBER("ping.interval", CONF_DURATION, ping_interval, "25s", 200, 30 * MINUTE,
+    ROW(NUMBER, "ping.interval", CONF_DURATION, ping_interval, "25s", 200, 30 * MINUTE,
         "A client that has been silent this long is pinged; after two intervals of silence it is "
         "closed with 4109."),
 
-    CHOICE("auth.mode", auth_mode, "auto", "auto|token|development",
+    ROW(CHOICE, "auth.mode", auth_mode, "auto", "auto|token|development",
         "token: clients log in with a signed token. development: anyone may log in under any "
         "name, on loopback only. auto: token if auth.hs256_secret is set, else development."),
-    SECRET("auth.hs256_secret", auth_hs256_secret,
+    ROW(SECRET, "auth.hs256_secret", auth_hs256_secret,
         "Key of HS256 tokens, at least 32 bytes."),
-    STRING("auth.hs256_kid", auth_hs256_kid, "", 64,
+    ROW(STRING, "auth.hs256_kid", auth_hs256_kid, "", 64,
         "Key id (kid) that tokens signed with the key carry. Empty: tokens without one."),
-    SECRET("auth.hs256_old_secret", auth_hs256_old_secret,
+    ROW(SECRET, "auth.hs256_old_secret", auth_hs256_old_secret,
         "A second key that is still accepted, for changing keys."),
-    STRING("auth.hs256_old_kid", auth_hs256_old_kid, "", 64,
+    ROW(STRING, "auth.hs256_old_kid", auth_hs256_old_kid, "", 64,
         "Key id of the second key; must differ from the first."),
-    STRING("auth.issuer", auth_issuer, "", 256, "Required iss of tokens. Empty: any."),
-    STRING("auth.audience", auth_audience, "", 256, "Required aud of tokens. Empty: any."),
-    NUMBER("auth.leeway", CONF_DURATION, auth_leeway, "30s", 0, MINUTE,
+    ROW(STRING, "auth.issuer", auth_issuer, "", 256, "Required iss of tokens. Empty: any."),
+    ROW(STRING, "auth.audience", auth_audience, "", 256, "Required aud of tokens. Empty: any."),
+    ROW(NUMBER, "auth.leeway", CONF_DURATION, auth_leeway, "30s", 0, MINUTE,
         "How far clocks may differ when exp and nbf are checked."),
-    NUMBER("auth.max_life", CONF_DURATION, auth_max_life, "0", 0, 366LL * 24 * 60 * MINUTE,
+    ROW(NUMBER, "auth.max_life", CONF_DURATION, auth_max_life, "0", 0, 366LL * 24 * 60 * MINUTE,
         "Longest life of a token, from iat to exp. 0: any."),
 
-    {"origins.allowed", CONF_LIST, AT(origins_allowed), "", 0, 4096, NULL, false, false,
+    {"origins.allowed", CONF_LIST, offsetof(struct settings, origins_allowed), "", 0, 4096, NULL, false, false,
         "Web origins whose pages may connect, as https://chat.example. * allows any. Empty: only "
         "pages this edge served itself."},
 
-    STRING("nats.url", nats_url, "", 1024,
+    ROW(STRING, "nats.url", nats_url, "", 1024,
         "NATS servers, as nats://host:4222, several separated by commas. Empty together with "
         "redis.url: the edge runs alone and delivers locally only."),
-    STRING("nats.user", nats_user, "", 256, "User at the NATS server."),
-    SECRET("nats.password", nats_password, "Password at the NATS server."),
-    STRING("nats.credentials_file", nats_credentials_file, "", 4095, "NATS credentials file."),
-    STRING("nats.tls_ca_file", nats_tls_ca_file, "", 4095,
+    ROW(STRING, "nats.user", nats_user, "", 256, "User at the NATS server."),
+    ROW(SECRET, "nats.password", nats_password, "Password at the NATS server."),
+    ROW(STRING, "nats.credentials_file", nats_credentials_file, "", 4095, "NATS credentials file."),
+    ROW(STRING, "nats.tls_ca_file", nats_tls_ca_file, "", 4095,
         "Certificate authority of a tls:// server. Empty: those of the system."),
-    NUMBER("nats.ping_interval", CONF_DURATION, nats_ping_interval, "2s", 100, MINUTE,
+    ROW(NUMBER, "nats.ping_interval", CONF_DURATION, nats_ping_interval, "2s", 100, MINUTE,
         "How often the edge sends itself a message through NATS; two without an echo and the "
         "connection is made anew."),
-    NUMBER("nats.max_buffered", CONF_SIZE, nats_max_buffered, "8MiB", 1 * MIB, 1024LL * MIB,
+    ROW(NUMBER, "nats.max_buffered", CONF_SIZE, nats_max_buffered, "8MiB", 1 * MIB, 1024LL * MIB,
         "What may wait for the NATS server; above it sends to other edges are rejected as busy."),
 
-    STRING("redis.url", redis_url, "", 1024,
+    ROW(STRING, "redis.url", redis_url, "", 1024,
         "Redis, as redis://host:6379/0 or unix:///path."),
-    STRING("redis.user", redis_user, "", 256, "ACL user at Redis."),
-    SECRET("redis.password", redis_password, "Password at Redis."),
-    NUMBER("redis.command_timeout", CONF_DURATION, redis_command_timeout, "1s", 50, MINUTE,
+    ROW(STRING, "redis.user", redis_user, "", 256, "ACL user at Redis."),
+    ROW(SECRET, "redis.password", redis_password, "Password at Redis."),
+    ROW(NUMBER, "redis.command_timeout", CONF_DURATION, redis_command_timeout, "1s", 50, MINUTE,
         "A command unanswered for this long means the connection is lost."),
 
-    NUMBER("routes.ttl", CONF_DURATION, routes_ttl, "10s", 100, 10 * MINUTE,
+    ROW(NUMBER, "routes.ttl", CONF_DURATION, routes_ttl, "10s", 100, 10 * MINUTE,
         "How long it is remembered where a user is. Changes are told at once; this bounds how "
         "long a change can be missed when that message is lost."),
-    NUMBER("routes.max", CONF_INT, routes_max, "100000", 100, 100000000,
+    ROW(NUMBER, "routes.max", CONF_INT, routes_max, "100000", 100, 100000000,
         "Users whose place is remembered, about 200 bytes each."),
 
-    NUMBER("drain.timeout", CONF_DURATION, drain_timeout, "10s", 500, 10 * MINUTE,
+    ROW(NUMBER, "drain.timeout", CONF_DURATION, drain_timeout, "10s", 500, 10 * MINUTE,
         "How long leaving may take after SIGTERM; then what is left is cut."),
 
-    STRING("web.root", web_root, "", 4095,
+    ROW(STRING, "web.root", web_root, "", 4095,
         "Directory whose files the public port serves. Empty: none."),
 
-    CHOICE("log.level", log_level, "info", "error|warn|info|debug", "Least level logged."),
-    CHOICE("log.format", log_format, "auto", "auto|text|json",
+    ROW(CHOICE, "log.level", log_level, "info", "error|warn|info|debug", "Least level logged."),
+    ROW(CHOICE, "log.format", log_format, "auto", "auto|text|json",
         "auto: text on a terminal, JSON otherwise."),
 };
 // clang-format on

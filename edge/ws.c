@@ -236,7 +236,7 @@ conn_format(const struct conn *conn)
 const char *
 conn_peer(const struct conn *conn)
 {
-    return conn->visitor->peer->name;
+    return conn->visitor->caller->name;
 }
 
 // Closing all.
@@ -347,7 +347,7 @@ on_established(struct server *server, struct lws *wsi, struct conn **slot)
     TAILQ_INSERT_TAIL(&server->open, conn, siblings);
     *slot = conn;
     conn->visitor->conn = conn;
-    peer_settle(conn->visitor->peer);
+    caller_settle(conn->visitor->caller);
     server->connections++;
     server->stats.upgrades++;
 

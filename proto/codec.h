@@ -19,6 +19,17 @@
 
 enum codec_format { CODEC_PROTOBUF, CODEC_JSON };
 
+// For filling protobuf-c's structs, which have no const; packing does not write.
+static inline char *
+codec_borrowed(const char *text)
+{
+    union {
+        const char *in;
+        char *out;
+    } u = {.in = text};
+    return u.out;
+}
+
 // Bounds that hold for any frame, whatever its size: more is refused as malformed.
 #define CODEC_MAX_COMMANDS 256
 #define CODEC_MAX_RECIPIENTS 1000

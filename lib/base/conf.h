@@ -47,6 +47,18 @@ struct conf_row {
     const char *help;    // one sentence or more, without the default
 };
 
+// Rows of a table whose values go into a T.
+// clang-format off
+#define CONF_STRING_ROW(T, key, field, value, max, help) \
+    {key, CONF_STRING, offsetof(T, field), value, 0, max, NULL, false, false, help}
+#define CONF_SECRET_ROW(T, key, field, help) \
+    {key, CONF_STRING, offsetof(T, field), "", 0, 4096, NULL, false, true, help}
+#define CONF_NUMBER_ROW(T, key, type, field, value, min, max, help) \
+    {key, type, offsetof(T, field), value, min, max, NULL, false, false, help}
+#define CONF_CHOICE_ROW(T, key, field, value, choices, help) \
+    {key, CONF_CHOICE, offsetof(T, field), value, 0, 0, choices, false, false, help}
+// clang-format on
+
 struct conf {
     const char *program; // "switchyard-edge"
     const struct conf_row *rows;

@@ -98,7 +98,7 @@ descriptions_of_any_kind_and_length_stay_json(void **state)
     struct rig *rig = *state;
     struct health health = {0};
     struct http_reply reply;
-    char text[6000];
+    static char text[6000]; // outlives the rig, which points to it
     const char fills[] = {'x', '"', '\\', '\n', '\x01', '\x7f', '\xff'};
     rig->bus.description = text;
     rig->store.description = text;

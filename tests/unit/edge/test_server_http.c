@@ -826,16 +826,16 @@ edges_that_say_so_share_the_public_port_but_not_the_private_one(void **state)
 
 struct accepted {
     int fd;
-    struct peer *peer;
+    struct caller *caller;
     bool is_closed;
 };
 
 static void
-on_socket(void *arg, int fd, struct peer *peer)
+on_socket(void *arg, int fd, struct caller *caller)
 {
     struct accepted *accepted = arg;
     accepted->fd = fd;
-    accepted->peer = peer;
+    accepted->caller = caller;
 }
 
 static void
@@ -868,7 +868,7 @@ accept_one(struct edge *rig, const char *host, const struct sockaddr *at, sockle
     check(&accepted);
     close(accepted.fd);
     close(fd);
-    peer_free(accepted.peer);
+    caller_free(accepted.caller);
     listener_close(listener, on_listener_closed, &accepted);
     rig_until(rig, accepted.is_closed);
 }
@@ -882,13 +882,13 @@ check_options(const struct accepted *accepted)
     assert_int_equal(value, 1);
     getsockopt(accepted->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, &len);
     assert_int_equal(value, 64 << 10);
-    assert_int_equal(strncmp(accepted->peer->name, "127.0.0.1:", 10), 0);
+    assert_int_equal(strncmp(accepted->caller->name, "127.0.0.1:", 10), 0);
 }
 
 static void
 check_ipv6_name(const struct accepted *accepted)
 {
-    assert_int_equal(strncmp(accepted->peer->name, "[::1]:", 6), 0);
+    assert_int_equal(strncmp(accepted->caller->name, "[::1]:", 6), 0);
 }
 
 static void
