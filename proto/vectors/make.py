@@ -41,6 +41,9 @@ GOOD = {
     "client_ping": "commands { id: 11 ping {} }",
     "client_ping_id_0": "commands { ping {} }",
     "client_refresh": 'commands { id: 12 refresh { token: "header.claims.signature" } }',
+    "client_broadcast": 'commands { id: 14 broadcast { text: "to all" content_type: "text/plain"'
+                        ' message_id: "m-0002" ttl_ms: 500 } }',
+    "client_broadcast_body": 'commands { id: 15 broadcast { body: "\\000\\377" } }',
     "client_max_ints": 'commands { id: %d send { to: "b" ttl_ms: %d } }' % (MAX64, MAX32),
     "client_id_beyond_double": "commands { id: 9007199254740993 ping {} }",
     "client_batch": 'commands { id: 1 hello { device: "d" } } commands { send { to: "a" text: "1" } }'

@@ -166,9 +166,9 @@ every_kind_of_command_and_event_has_a_vector(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "client_hello",   "client_send_text",    "client_ping",         "client_refresh",
-        "server_welcome", "server_message_text", "server_outcome_sent", "server_pong",
-        "server_failure", "server_go_away",      "server_refreshed",
+        "client_hello",     "client_send_text", "client_ping",         "client_refresh",
+        "client_broadcast", "server_welcome",   "server_message_text", "server_outcome_sent",
+        "server_pong",      "server_failure",   "server_go_away",      "server_refreshed",
     };
     // One for each member of the two oneofs; the id is no member.
     assert_int_equal(LENGTH(names), switchyard__v1__command__descriptor.n_fields - 1 +
