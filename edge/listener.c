@@ -321,20 +321,7 @@ listener_open(uv_loop_t *loop, const struct listener_opts *opts, struct listener
     return 0;
 }
 
-void
-listener_stop(struct listener *listener)
-{
-    if (listener->fd < 0)
-        return;
-    uv_poll_stop(&listener->poll);
-    uv_timer_stop(&listener->pause);
-    close(listener->fd);
-    listener->fd = -1;
-    if (listener->spare >= 0)
-        close(listener->spare);
-    listener->spare = -1;
-}
-
+// The pause timer is closed by listener_close only, so the last comes after that.
 static void
 on_handle_closed(uv_handle_t *handle)
 {
@@ -348,13 +335,28 @@ on_handle_closed(uv_handle_t *handle)
 }
 
 void
+listener_stop(struct listener *listener)
+{
+    if (listener->fd < 0)
+        return;
+    // Closed before its descriptor is: libuv takes the number out of its epoll set once
+    // more when the handle is closed, and by then the number may be another's.
+    uv_close((uv_handle_t *)&listener->poll, on_handle_closed);
+    uv_timer_stop(&listener->pause);
+    close(listener->fd);
+    listener->fd = -1;
+    if (listener->spare >= 0)
+        close(listener->spare);
+    listener->spare = -1;
+}
+
+void
 listener_close(struct listener *listener, void (*closed)(void *arg), void *arg)
 {
     assert(listener->peers == 0);
     listener_stop(listener);
     listener->closed = closed;
     listener->closed_arg = arg;
-    uv_close((uv_handle_t *)&listener->poll, on_handle_closed);
     uv_close((uv_handle_t *)&listener->pause, on_handle_closed);
 }
 
