@@ -6,6 +6,7 @@
 
 #include "edge/core.h"
 #include "edge/message.h"
+#include "edge/outcome.h"
 #include "edge/router.h"
 #include "proto/subject.h"
 
@@ -169,25 +170,9 @@ tell_outcome(struct edge *edge, struct session *session, uint64_t id, enum reaso
 {
     Switchyard__V1__Outcome outcome;
     switchyard__v1__outcome__init(&outcome);
-    Switchyard__V1__Event event;
-    switchyard__v1__event__init(&event);
     outcome.message_id = message_id;
-    outcome.status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_SENT;
-    outcome.devices = edge->live_sessions;
-    if (reason != REASON_NONE) {
-        outcome.status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_REJECTED;
-        outcome.reason = (Switchyard__V1__Reason)reason;
-        outcome.text = codec_borrowed(reason_text(reason));
-        outcome.retryable = reason_is_retryable(reason);
-        outcome.devices = 0;
-    }
-    event.id = id;
-    event.event_case = SWITCHYARD__V1__EVENT__EVENT_OUTCOME;
-    event.outcome = &outcome;
-    *(reason == REASON_NONE ? &edge->counters.outcomes_sent : &edge->counters.outcomes_rejected) +=
-        1;
-    if (id != 0)
-        session_tell(session, &event);
+    outcome.devices = reason == REASON_NONE ? edge->live_sessions : 0;
+    outcome_finish(edge, session, id, &outcome, reason == REASON_NONE, reason);
 }
 
 // Nobody gets it, or everybody does whom the bus and this edge can reach.

@@ -34,32 +34,39 @@ outcome_tell(struct send *send)
     Switchyard__V1__Unreached **list = pool_take(pool, list_size);
     Switchyard__V1__Outcome outcome;
     switchyard__v1__outcome__init(&outcome);
-    Switchyard__V1__Event event;
-    switchyard__v1__event__init(&event);
 
     uint32_t reached = count_reached(send, unreached, list);
-    if (reached > 0) {
-        outcome.status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_SENT;
-    } else {
-        enum reason reason = (enum reason)send->recipients[0].reason;
-        outcome.status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_REJECTED;
-        outcome.reason = (Switchyard__V1__Reason)reason;
-        outcome.text = codec_borrowed(reason_text(reason));
-        outcome.retryable = reason_is_retryable(reason);
-    }
     outcome.devices = send->devices;
     outcome.message_id = codec_borrowed(send->message_id);
     outcome.n_unreached = send->count - reached;
     outcome.unreached = list;
     if (send->count == 1)
         outcome.n_unreached = 0; // status and reason say it all
-    event.id = send->command_id;
-    event.event_case = SWITCHYARD__V1__EVENT__EVENT_OUTCOME;
-    event.outcome = &outcome;
-    if (send->session != NULL && send->command_id != 0)
-        session_tell(send->session, &event);
-    *(reached > 0 ? &send->edge->counters.outcomes_sent
-                  : &send->edge->counters.outcomes_rejected) += 1;
+    outcome_finish(send->edge, send->session, send->command_id, &outcome, reached > 0,
+                   (enum reason)send->recipients[0].reason);
     pool_give(pool, unreached, size);
     pool_give(pool, list, list_size);
+}
+
+void
+outcome_finish(struct edge *edge, struct session *session, uint64_t id,
+               Switchyard__V1__Outcome *outcome, bool is_sent, enum reason reason)
+{
+    Switchyard__V1__Event event;
+    switchyard__v1__event__init(&event);
+    if (is_sent) {
+        outcome->status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_SENT;
+        edge->counters.outcomes_sent++;
+    } else {
+        outcome->status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_REJECTED;
+        outcome->reason = (Switchyard__V1__Reason)reason;
+        outcome->text = codec_borrowed(reason_text(reason));
+        outcome->retryable = reason_is_retryable(reason);
+        edge->counters.outcomes_rejected++;
+    }
+    event.id = id;
+    event.event_case = SWITCHYARD__V1__EVENT__EVENT_OUTCOME;
+    event.outcome = outcome;
+    if (session != NULL && id != 0)
+        session_tell(session, &event);
 }

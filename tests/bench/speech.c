@@ -6,17 +6,6 @@
 
 #include "proto/codec.h"
 
-static char *
-borrowed(const char *text)
-{
-    // protobuf-c's structs have no const; packing does not write.
-    union {
-        const char *in;
-        char *out;
-    } u = {.in = text};
-    return u.out;
-}
-
 // Saying.
 
 static void
@@ -34,8 +23,8 @@ speech_hello(const char *user, const char *token, struct buf *out)
     char device[] = "bench";
     Switchyard__V1__Hello hello;
     switchyard__v1__hello__init(&hello);
-    hello.user = borrowed(user);
-    hello.token = borrowed(token);
+    hello.user = codec_borrowed(user);
+    hello.token = codec_borrowed(token);
     hello.device = device;
     Switchyard__V1__Command command = SWITCHYARD__V1__COMMAND__INIT;
     command.id = 1;

@@ -9,16 +9,6 @@
 #define NOW_MS 1000000
 #define WALL_MS 1700000000000
 
-static char *
-borrowed(const char *text)
-{
-    union {
-        const char *in;
-        char *out;
-    } u = {.in = text};
-    return u.out;
-}
-
 static struct rig *
 rig_start(bool is_alone)
 {
@@ -217,9 +207,9 @@ say_as(struct conn *conn, uint64_t id, const char *user, const char *token, cons
     switchyard__v1__hello__init(&hello);
     Switchyard__V1__Command command;
     switchyard__v1__command__init(&command);
-    hello.user = borrowed(user);
-    hello.token = borrowed(token);
-    hello.device = borrowed(device);
+    hello.user = codec_borrowed(user);
+    hello.token = codec_borrowed(token);
+    hello.device = codec_borrowed(device);
     command.id = id;
     command.command_case = SWITCHYARD__V1__COMMAND__COMMAND_HELLO;
     command.hello = &hello;
@@ -258,7 +248,7 @@ say_refresh(struct conn *conn, uint64_t id, const char *token)
     switchyard__v1__refresh__init(&refresh);
     Switchyard__V1__Command command;
     switchyard__v1__command__init(&command);
-    refresh.token = borrowed(token);
+    refresh.token = codec_borrowed(token);
     command.id = id;
     command.command_case = SWITCHYARD__V1__COMMAND__COMMAND_REFRESH;
     command.refresh = &refresh;
@@ -277,12 +267,12 @@ say_send_as(struct conn *conn, uint64_t id, const char *const *to, size_t count,
     if (list == NULL)
         abort();
     for (size_t i = 0; i < count; i++)
-        list[i] = borrowed(to[i]);
+        list[i] = codec_borrowed(to[i]);
     send.n_to = count;
     send.to = list;
-    send.to_device = borrowed(device);
+    send.to_device = codec_borrowed(device);
     send.payload_case = SWITCHYARD__V1__SEND__PAYLOAD_TEXT;
-    send.text = borrowed(text);
+    send.text = codec_borrowed(text);
     command.id = id;
     command.command_case = SWITCHYARD__V1__COMMAND__COMMAND_SEND;
     command.send = &send;
@@ -330,8 +320,8 @@ rig_heartbeat(struct rig *rig, const char *node)
     switchyard__bus__v1__heartbeat__init(&beat);
     char subject[SUBJECT_SIZE];
     uint8_t bytes[512];
-    beat.node = borrowed(node);
-    beat.url = borrowed("ws://other/ws");
+    beat.node = codec_borrowed(node);
+    beat.url = codec_borrowed("ws://other/ws");
     beat.state = SWITCHYARD__BUS__V1__NODE_STATE__NODE_STATE_UP;
     beat.max_connections = 10;
     subject_heartbeat(node, subject);
@@ -392,7 +382,7 @@ rig_invalidate(struct rig *rig, const char *user)
     switchyard__bus__v1__invalidate__init(&invalidate);
     Switchyard__Bus__V1__BusItem item;
     switchyard__bus__v1__bus_item__init(&item);
-    invalidate.user = borrowed(user);
+    invalidate.user = codec_borrowed(user);
     item.item_case = SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_INVALIDATE;
     item.invalidate = &invalidate;
     rig_bus_item(rig, NODE_B, &item);
@@ -405,8 +395,8 @@ rig_kick(struct rig *rig, const char *user, const char *device, uint64_t connect
     switchyard__bus__v1__kick__init(&kick);
     Switchyard__Bus__V1__BusItem item;
     switchyard__bus__v1__bus_item__init(&item);
-    kick.user = borrowed(user);
-    kick.device = borrowed(device);
+    kick.user = codec_borrowed(user);
+    kick.device = codec_borrowed(device);
     kick.connection = connection;
     kick.epoch = epoch;
     item.item_case = SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_KICK;
@@ -427,10 +417,10 @@ rig_envelope(struct rig *rig, const char *origin, uint64_t ref, const char *user
     Switchyard__Bus__V1__BusItem item;
     switchyard__bus__v1__bus_item__init(&item);
     uint8_t bytes[1024];
-    char *to[] = {borrowed(user)};
-    message.from = borrowed("afar");
+    char *to[] = {codec_borrowed(user)};
+    message.from = codec_borrowed("afar");
     message.payload_case = SWITCHYARD__V1__MESSAGE__PAYLOAD_TEXT;
-    message.text = borrowed(text);
+    message.text = codec_borrowed(text);
     event.event_case = SWITCHYARD__V1__EVENT__EVENT_MESSAGE;
     event.message = &message;
     assert_true(switchyard__v1__event__get_packed_size(&event) <= sizeof(bytes));
@@ -439,7 +429,7 @@ rig_envelope(struct rig *rig, const char *origin, uint64_t ref, const char *user
     envelope.ref = ref;
     envelope.n_to = 1;
     envelope.to = to;
-    envelope.to_device = borrowed(device);
+    envelope.to_device = codec_borrowed(device);
     envelope.expires_at_ms = expires_at_ms;
     item.item_case = SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_ENVELOPE;
     item.envelope = &envelope;
