@@ -37,15 +37,15 @@ verdict clang-tidy $status
 
 cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j "$jobs" --enable=warning,portability \
     --suppressions-list=tests/lint/cppcheck.txt --library=posix -I . \
-    -i "$build" edge lib proto sweeper tests/system
+    -i "$build" edge lib proto sweeper tests/system tests/bench
 verdict cppcheck $?
 
-for script in compose/*.sh tests/*.sh; do
+for script in compose/*.sh tests/*.sh tests/bench/*.sh; do
     sh -n "$script"
     verdict "sh -n $script" $?
 done
 if command -v shellcheck >/dev/null 2>&1; then
-    shellcheck -S warning -s sh compose/*.sh tests/*.sh
+    shellcheck -S warning -s sh compose/*.sh tests/*.sh tests/bench/*.sh
     verdict shellcheck $?
 fi
 echo "$passed passed, $failed failed"

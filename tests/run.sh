@@ -5,6 +5,7 @@
 #   sh tests/run.sh --asan --tsan   the same suite under sanitizer builds, instead of release
 #   sh tests/run.sh --lint          also clang-format, clang-tidy, cppcheck, and a build by clang
 #   sh tests/run.sh --fuzz SECONDS  also each fuzz target for so long, two at a time
+#   sh tests/run.sh --guards        also counts what a message, a login and an idle session cost
 #   sh tests/run.sh --browser       also the chat page in headless Chromium
 #   sh tests/run.sh --demo          also compose/demo.sh --once
 #   sh tests/run.sh --all           all of the above, 30 s per fuzz target
@@ -20,6 +21,7 @@ cd "$(dirname "$0")/.." || exit 1
 presets=
 lint=no
 fuzz=0
+guards=no
 browser=no
 demo=no
 only=
@@ -37,9 +39,10 @@ while [ $# -gt 0 ]; do
     --release) presets="$presets release" ;;
     --lint) lint=yes ;;
     --fuzz) shift; fuzz=${1:-x} ;;
+    --guards) guards=yes ;;
     --browser) browser=yes ;;
     --demo) demo=yes ;;
-    --all) presets="release asan tsan" lint=yes fuzz=30 browser=yes demo=yes ;;
+    --all) presets="release asan tsan" lint=yes fuzz=30 guards=yes browser=yes demo=yes ;;
     --only) shift; only=${1:-} ;;
     --no-install) install=no ;;
     *) usage ;;
@@ -179,6 +182,7 @@ have_node() {
 groups="build run test"
 [ "$lint" = yes ] && groups="$groups lint"
 [ "$fuzz" -gt 0 ] && groups="$groups fuzz"
+[ "$guards" = yes ] && groups="$groups guards"
 [ "$browser" = yes ] && groups="$groups browser"
 [ "$browser" = yes ] && { have_node || groups="$groups node"; }
 if [ "$install" = yes ]; then
@@ -204,9 +208,10 @@ docs_bin=build/${presets##* }/bin
 fuzz_targets=$(sed -n 's/^sy_fuzz(\([a-z0-9_]*\).*/fuzz_\1/p' tests/fuzz/targets.cmake)
 # shellcheck disable=SC2086
 [ "$fuzz" -gt 0 ] && build fuzz $fuzz_targets && part fuzz sh tests/fuzz.sh build/fuzz "$fuzz"
-if [ "$browser" = yes ] || [ "$demo" = yes ]; then
+if [ "$guards" = yes ] || [ "$browser" = yes ] || [ "$demo" = yes ]; then
     case " $presets " in *" release "*) ;; *) build release all ;; esac
 fi
+[ "$guards" = yes ] && part guards env BUILD_DIR=build/release sh tests/bench/guards.sh
 [ "$browser" = yes ] && part browser env BUILD_DIR=build/release python3 tests/browser/run.py
 if [ "$demo" = yes ]; then
     begin=$(date +%s)
