@@ -238,6 +238,7 @@ connect_now(struct bus *bus)
 static void
 check_pulse(struct bus *bus)
 {
+    wire_tidy(bus->wire);
     if (pulse_is_dead(&bus->pulse, uv_now(bus->loop))) {
         // The loop may have stood still with the echo waiting in the kernel.
         wire_read(bus->wire);

@@ -73,12 +73,16 @@ check_lost(struct wire *wire, bool may_call)
     return true;
 }
 
+// What the owner is called for may close the wire, which gives back what is kept.
 static void
 deliver(struct wire *wire, natsMsg *msg)
 {
     wire->hooks.on_message(wire->hooks.arg, natsMsg_GetSubject(msg), natsMsg_GetData(msg),
                            (size_t)natsMsg_GetDataLength(msg), natsMsg_IsNoResponders(msg));
-    natsMsg_Destroy(msg);
+    if (wire->state == WIRE_OPEN)
+        spent_keep(&wire->spent, msg);
+    else
+        natsMsg_Destroy(msg);
 }
 
 // Hands over what the last read brought to one subscription; the bytes of it. Asks for
@@ -172,6 +176,12 @@ wire_flush(struct wire *wire)
     } else {
         wire->buffered = 0;
     }
+}
+
+void
+wire_tidy(struct wire *wire)
+{
+    spent_give_back(&wire->spent);
 }
 
 static void
@@ -343,6 +353,7 @@ wire_close(struct wire *wire, bool gently)
         wire_flush(wire);
     wire->close_gently = gently && wire->state == WIRE_OPEN;
     wire->state = WIRE_CLOSING;
+    spent_give_back(&wire->spent);
     if (wire->has_poll)
         uv_poll_stop(&wire->poll);
     if (!is_connecting)

@@ -51,6 +51,9 @@ int wire_publish(struct wire *wire, const char *subject, const char *reply, cons
 void wire_flush(struct wire *wire);
 // For deciding about life and death: takes in what has arrived already.
 void wire_read(struct wire *wire);
+// Every now and then: frees the memory of delivered messages, of which up to 64 or 256 KiB
+// are kept otherwise (spent.h).
+void wire_tidy(struct wire *wire);
 size_t wire_buffered(const struct wire *wire); // bytes the kernel has not taken
 size_t wire_max_payload(const struct wire *wire);
 const char *wire_peer(const struct wire *wire); // host:port

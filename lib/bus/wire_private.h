@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "lib/bus/bus.h"
+#include "lib/bus/spent.h"
 #include "lib/bus/target.h"
 #include "lib/bus/wire.h"
 
@@ -66,8 +67,9 @@ struct wire {
     bool is_cut;   // the rest of a TLS record did not come in time
     int low_water; // SO_RCVLOWAT as set
     size_t buffered;
-    uint64_t unread;   // messages the library says it dropped
-    char refusal[256]; // last one told
+    struct spent spent; // the loop's; empty unless the wire is open or lost
+    uint64_t unread;    // messages the library says it dropped
+    char refusal[256];  // last one told
 };
 
 // What the library will find when it reads now: WIRE_PART is the beginning of a TLS
