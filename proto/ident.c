@@ -5,17 +5,53 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "proto/ident_private.h"
+
+// Rows of sixteen, up to 0x7f; what follows is nothing.
+#define D (LETTER_NAME | LETTER_PLAIN | LETTER_SUBJECT | LETTER_HEX) // a digit of hex
+#define L (LETTER_NAME | LETTER_PLAIN | LETTER_SUBJECT)
+#define U (LETTER_PLAIN | LETTER_SUBJECT)
+#define S LETTER_SUBJECT
+// clang-format off
+static const unsigned char letters[256] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, L, S, 0,
+    D, D, D, D, D, D, D, D, D, D, 0, 0, 0, 0, 0, 0,
+    0, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U,
+    U, U, U, U, U, U, U, U, U, U, U, 0, 0, 0, 0, S,
+    0, D, D, D, D, D, D, L, L, L, L, L, L, L, L, L,
+    L, L, L, L, L, L, L, L, L, L, L, 0, 0, 0, 0, 0,
+};
+// clang-format on
+#undef D
+#undef L
+#undef U
+#undef S
+
+unsigned
+ident_letters_in_common(const char *text, size_t len)
+{
+    const unsigned char *byte = (const unsigned char *)text;
+    unsigned common = ~0u;
+    for (; len >= 4; len -= 4, byte += 4)
+        common &= letters[byte[0]] & letters[byte[1]] & letters[byte[2]] & letters[byte[3]];
+    for (; len > 0; len--, byte++)
+        common &= letters[*byte];
+    return common;
+}
+
 // The length of the UTF-8 sequence at `text`, 0 if there is none that RFC 3629 allows.
 static size_t
 utf8_sequence_len(const unsigned char *text, size_t len)
 {
     unsigned char first = text[0];
+    if (first < 0x80)
+        return 1;
     // The second byte's range excludes overlong forms, surrogates and > U+10FFFF.
     unsigned char low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
     unsigned char high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
     size_t need;
-    if (first < 0x80)
-        return 1;
     if (first < 0xc2 || first > 0xf4)
         return 0;
     need = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
@@ -55,20 +91,21 @@ ident_is_valid(const char *id, size_t len)
 {
     if (len == 0 || len > IDENT_MAX_BYTES)
         return false;
+    unsigned seen = 0;
+    bool has_control = false;
     for (size_t i = 0; i < len; i++) {
         unsigned char byte = (unsigned char)id[i];
-        if (byte < 0x20 || byte == 0x7f)
-            return false;
+        seen |= byte;
+        has_control |= byte < 0x20 || byte == 0x7f;
     }
-    return utf8_is_valid(id, len);
+    return !has_control && (seen < 0x80 || utf8_is_valid(id, len));
 }
 
 // What stays as it is. '_' does not: it starts an escape.
 static bool
 stays(unsigned char byte)
 {
-    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
-           (byte >= '0' && byte <= '9') || byte == '-';
+    return (letters[byte] & LETTER_PLAIN) != 0;
 }
 
 size_t
@@ -139,14 +176,8 @@ ident_unmap(const char *mapped, size_t len, char out[static IDENT_MAX_BYTES + 1]
 bool
 node_name_is_valid(const char *name, size_t len)
 {
-    if (len == 0 || len > NODE_NAME_MAX)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        char c = name[i];
-        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-')
-            return false;
-    }
-    return true;
+    return len > 0 && len <= NODE_NAME_MAX &&
+           (ident_letters_in_common(name, len) & LETTER_NAME) != 0;
 }
 
 bool
@@ -155,11 +186,9 @@ node_id_is_valid(const char *node, size_t len)
     if (len < 1 + 1 + NODE_INCARNATION_LEN || len >= NODE_ID_SIZE)
         return false;
     size_t name_len = len - NODE_INCARNATION_LEN - 1;
-    for (size_t i = name_len + 1; i < len; i++) {
-        if (hex_value(node[i]) < 0)
-            return false;
-    }
-    return node[name_len] == '.' && node_name_is_valid(node, name_len);
+    const char *incarnation = node + name_len + 1;
+    return node[name_len] == '.' && node_name_is_valid(node, name_len) &&
+           (ident_letters_in_common(incarnation, NODE_INCARNATION_LEN) & LETTER_HEX) != 0;
 }
 
 size_t

@@ -2,8 +2,9 @@
 #include "proto/subject.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "proto/ident_private.h"
 
 // As long as a subject may be for nats-server's default max_control_line to have
 // room for a reply subject and the sizes beside it.
@@ -31,6 +32,18 @@ put_node(char *out, size_t at, const char *node)
     return put(out, at, node, len);
 }
 
+static size_t
+put_number(char *out, size_t at, uint32_t number)
+{
+    char digits[10]; // of UINT32_MAX
+    size_t first = sizeof digits;
+    do {
+        digits[--first] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    return put(out, at, digits + first, sizeof digits - first);
+}
+
 size_t
 subject_node(const char *node, char out[static SUBJECT_SIZE])
 {
@@ -48,7 +61,7 @@ subject_unheard(const char *node, const char *peer, uint32_t batch, char out[sta
 {
     size_t at = put_node(out, put(out, 0, UNHEARD, sizeof(UNHEARD) - 1), node);
     at = put_node(out, put(out, at, ".", 1), peer);
-    return at + (size_t)snprintf(out + at, SUBJECT_SIZE - at, ".%u", batch);
+    return put_number(out, put(out, at, ".", 1), batch);
 }
 
 size_t
@@ -94,24 +107,30 @@ subject_unheard_read(const char *subject, char peer[static NODE_ID_SIZE], uint32
     return true;
 }
 
+// Whether two dots stand side by side; eight places at a time.
+static bool
+has_empty_token(const char *subject, size_t len)
+{
+    static const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t zeros = 0;
+    size_t at = 0;
+    for (; at + 8 < len; at += 8) {
+        uint64_t eight, next;
+        memcpy(&eight, subject + at, sizeof eight);
+        memcpy(&next, subject + at + 1, sizeof next);
+        // A byte of 0 is where both have a dot.
+        uint64_t both = (eight ^ ones * '.') | (next ^ ones * '.');
+        zeros |= (both - ones) & ~both & ones << 7;
+    }
+    for (; at + 1 < len; at++)
+        zeros |= subject[at] == '.' && subject[at + 1] == '.';
+    return zeros != 0;
+}
+
 bool
 subject_is_safe(const char *subject, size_t len)
 {
-    if (len == 0 || len > MAX_SUBJECT_BYTES)
-        return false;
-    bool in_token = false;
-    for (size_t i = 0; i < len; i++) {
-        char c = subject[i];
-        if (c == '.') {
-            if (!in_token)
-                return false;
-            in_token = false;
-        } else if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                   c == '_' || c == '-') {
-            in_token = true;
-        } else {
-            return false;
-        }
-    }
-    return in_token;
+    return len > 0 && len <= MAX_SUBJECT_BYTES &&
+           (ident_letters_in_common(subject, len) & LETTER_SUBJECT) != 0 && subject[0] != '.' &&
+           subject[len - 1] != '.' && !has_empty_token(subject, len);
 }

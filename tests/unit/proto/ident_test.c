@@ -316,6 +316,50 @@ node_ids_have_a_name_and_an_incarnation(void **state)
         assert_false(node_id_is_valid(bad[i], strlen(bad[i])));
 }
 
+#define DIGITS "0123456789"
+#define SMALL "abcdefghijklmnopqrstuvwxyz"
+
+// All bytes, at each place of texts that the loops take in steps of several.
+static void
+each_byte_of_a_node_counts_wherever_it_stands(void **state)
+{
+    (void)state;
+    static const char node[] = "edge-0123.0123456789abcdef";
+    enum { LEN = sizeof(node) - 1, NAME_LEN = LEN - 17 };
+    for (size_t at = 0; at < LEN; at++) {
+        const char *alphabet = at < NAME_LEN ? SMALL DIGITS "-" : DIGITS "abcdef";
+        if (at == NAME_LEN)
+            alphabet = ".";
+        for (int byte = 0; byte <= 0xff; byte++) {
+            char changed[sizeof(node)];
+            memcpy(changed, node, sizeof(node));
+            changed[at] = (char)byte;
+            bool is_good = memchr(alphabet, byte, strlen(alphabet)) != NULL;
+            assert_int_equal(node_id_is_valid(changed, LEN), is_good);
+            for (size_t len = at + 1; len <= NAME_LEN; len++)
+                assert_int_equal(node_name_is_valid(changed, len), is_good);
+        }
+    }
+}
+
+static void
+each_byte_of_ascii_stays_or_is_escaped_or_refused(void **state)
+{
+    (void)state;
+    static const char stays[] = SMALL "ABCDEFGHIJKLMNOPQRSTUVWXYZ" DIGITS "-";
+    for (int byte = 0; byte < 0x80; byte++) {
+        for (size_t at = 0; at < 9; at++) {
+            char id[] = "abcdefghi";
+            char mapped[IDENT_MAPPED_SIZE];
+            id[at] = (char)byte;
+            bool is_plain = memchr(stays, byte, sizeof(stays) - 1) != NULL;
+            size_t len = byte < 0x20 || byte == 0x7f ? 0 : is_plain ? 9 : 11;
+            assert_int_equal(ident_is_valid(id, 9), len > 0);
+            assert_int_equal(ident_map(id, 9, mapped), len);
+        }
+    }
+}
+
 static void
 name_len_call(const void *node)
 {
@@ -345,6 +389,8 @@ main(void)
         cmocka_unit_test(two_ids_never_map_to_one),
         cmocka_unit_test(node_names_are_short_and_plain),
         cmocka_unit_test(node_ids_have_a_name_and_an_incarnation),
+        cmocka_unit_test(each_byte_of_a_node_counts_wherever_it_stands),
+        cmocka_unit_test(each_byte_of_ascii_stays_or_is_escaped_or_refused),
         cmocka_unit_test(the_name_of_an_invalid_node_is_our_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

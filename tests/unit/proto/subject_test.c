@@ -1,6 +1,7 @@
 // subject.c
 #include "claims.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "proto/subject.h"
@@ -58,6 +59,22 @@ the_peer_of_an_unheard_subject_is_found(void **state)
 }
 
 static void
+every_number_of_digits_is_written(void **state)
+{
+    (void)state;
+    for (uint64_t power = 1; power <= UINT32_MAX; power *= 10) {
+        const uint32_t batches[] = {(uint32_t)(power - 1), (uint32_t)power, (uint32_t)(power + 1)};
+        for (size_t i = 0; i < LENGTH(batches); i++) {
+            char subject[SUBJECT_SIZE];
+            char expected[SUBJECT_SIZE];
+            snprintf(expected, sizeof(expected), "unheard.%s.%s.%u", NODE, PEER, batches[i]);
+            assert_int_equal(subject_unheard(NODE, PEER, batches[i], subject), strlen(expected));
+            assert_string_equal(subject, expected);
+        }
+    }
+}
+
+static void
 other_subjects_have_no_peer(void **state)
 {
     (void)state;
@@ -101,6 +118,35 @@ subjects_that_nats_would_misread_are_not_safe(void **state)
     for (size_t i = 0; i < LENGTH(unsafe); i++)
         assert_false(subject_is_safe(unsafe[i], strlen(unsafe[i])));
     assert_false(subject_is_safe("a\0b", 3));
+}
+
+// All bytes, and two dots, at each place of subjects that the loops take in steps of eight.
+static void
+each_byte_of_a_subject_counts_wherever_it_stands(void **state)
+{
+    (void)state;
+    static const char alphabet[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    for (size_t len = 1; len <= 20; len++) {
+        for (size_t at = 0; at < len; at++) {
+            char subject[] = "aaaaaaaaaaaaaaaaaaaa.."; // beyond len it counts nowhere
+            for (int byte = 0; byte <= 0xff; byte++) {
+                bool is_inside = at > 0 && at + 1 < len;
+                bool is_safe = memchr(alphabet, byte, sizeof(alphabet) - 1) != NULL ||
+                               (byte == '.' && is_inside);
+                subject[at] = (char)byte;
+                assert_int_equal(subject_is_safe(subject, len), is_safe);
+            }
+            subject[at] = '.';
+            if (at + 1 == len)
+                continue;
+            subject[at + 1] = '.';
+            assert_false(subject_is_safe(subject, len));
+            subject[at + 1] = '/'; // one bit from a dot
+            assert_false(subject_is_safe(subject, len));
+        }
+    }
+    assert_true(subject_is_safe("a.b.c.d.e.f.g.h.i.j.k", 21));
 }
 
 static void
@@ -162,8 +208,10 @@ main(void)
         cmocka_unit_test(subjects_are_as_documented),
         cmocka_unit_test(the_longest_subject_fits_and_is_safe),
         cmocka_unit_test(the_peer_of_an_unheard_subject_is_found),
+        cmocka_unit_test(every_number_of_digits_is_written),
         cmocka_unit_test(other_subjects_have_no_peer),
         cmocka_unit_test(subjects_that_nats_would_misread_are_not_safe),
+        cmocka_unit_test(each_byte_of_a_subject_counts_wherever_it_stands),
         cmocka_unit_test(a_safe_subject_has_at_most_1024_bytes),
         cmocka_unit_test(a_subject_of_an_invalid_node_is_our_fault),
     };
