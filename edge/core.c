@@ -24,6 +24,7 @@ edge_init(struct edge *edge)
     // Serves both, one after the other; what is not used is never touched.
     arena_init(&edge->arena, codec_arena_size(BUS_FRAME_BYTES));
     arena_init(&edge->wrap, frame_arena);
+    outbox_init(edge);
     edge->registry.complaint.interval_ms = 10000;
 }
 
@@ -235,6 +236,7 @@ edge_start_drain(struct edge *edge)
     }
     if (edge_is_alone(edge))
         return;
+    outbox_end_wait(edge);
     publish_heartbeat(edge);
     registry_renew(edge);
 }

@@ -79,15 +79,19 @@ deliver_one(struct edge *edge, struct delivery *delivery, const char *user, cons
 }
 
 static void
-send_receipt(struct edge *edge, const char *origin, Switchyard__Bus__V1__Receipt *receipt)
+send_receipt(struct edge *edge, const char *origin, Switchyard__Bus__V1__Receipt *receipt,
+             bool may_wait)
 {
+    struct peer *peer = peers_take(&edge->peers, origin);
     Switchyard__Bus__V1__BusItem item;
     switchyard__bus__v1__bus_item__init(&item);
     item.item_case = SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_RECEIPT;
     item.receipt = receipt;
     uint32_t batch;
     // Without the bus the origin's send runs into its time: TIMEOUT says just that.
-    if (outbox_append(edge, peers_take(&edge->peers, origin), &item, &batch) == 0)
+    int error = may_wait ? outbox_append_later(edge, peer, &item)
+                         : outbox_append(edge, peer, &item, &batch);
+    if (error == 0)
         edge->counters.receipts_out++;
 }
 
@@ -120,7 +124,8 @@ delivery_envelope(struct edge *edge, const char *origin,
         miss->reason = (uint32_t)reason;
         receipt.misses[receipt.n_misses++] = miss;
     }
-    send_receipt(edge, origin, &receipt);
+    // A miss never waits: the origin has to ask the directory again.
+    send_receipt(edge, origin, &receipt, envelope->receipt_may_wait && receipt.n_misses == 0);
     pool_give(pool, misses, misses_size);
     pool_give(pool, receipt.misses, list_size);
     delivery_fini(&delivery);

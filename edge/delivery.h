@@ -35,6 +35,7 @@ MUST_USE
 int delivery_to_session(struct edge *edge, struct delivery *delivery, struct session *session);
 void delivery_fini(struct delivery *delivery);
 
-// An envelope from another edge: delivers, and answers with a receipt.
+// An envelope from another edge: delivers, and answers with a receipt, in this
+// turn or, when nobody waits for it and nothing was missed, with the next batch.
 void delivery_envelope(struct edge *edge, const char *origin,
                        const Switchyard__Bus__V1__Envelope *envelope);

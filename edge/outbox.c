@@ -1,10 +1,13 @@
-// outbox.c: one growing frame per destination, a list of those that are not empty.
+// outbox.c: one growing frame per destination, a list of those that leave at the end of the
+// turn, and one of those that hold what may wait.
 #include "edge/outbox.h"
 
 #include <string.h>
 
 #include "edge/core.h"
 #include "proto/subject.h"
+
+#define OWNER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static void
 publish(struct edge *edge, struct peer *peer)
@@ -46,9 +49,8 @@ most_bytes(const struct edge *edge)
     return most < OUTBOX_BATCH_BYTES ? most : OUTBOX_BATCH_BYTES;
 }
 
-int
-outbox_append(struct edge *edge, struct peer *peer, const Switchyard__Bus__V1__BusItem *item,
-              uint32_t *batch)
+static int
+append(struct edge *edge, struct peer *peer, const Switchyard__Bus__V1__BusItem *item)
 {
     if (edge->bus == NULL || !bus_is_up(edge->bus))
         return SY_EDOWN;
@@ -58,13 +60,76 @@ outbox_append(struct edge *edge, struct peer *peer, const Switchyard__Bus__V1__B
         codec_bus_start(edge->node, &peer->batch);
     codec_bus_append(item, &peer->batch);
     peer->elements += elements_of(item);
-    if (!peer->is_dirty) {
-        peer->is_dirty = true;
-        peer->next_dirty = edge->peers.dirty;
-        edge->peers.dirty = peer;
-    }
+    return 0;
+}
+
+static void
+leave_this_turn(struct edge *edge, struct peer *peer)
+{
+    if (peer->is_dirty)
+        return;
+    peer->is_dirty = true;
+    peer->next_dirty = edge->peers.dirty;
+    edge->peers.dirty = peer;
+}
+
+int
+outbox_append(struct edge *edge, struct peer *peer, const Switchyard__Bus__V1__BusItem *item,
+              uint32_t *batch)
+{
+    int error = append(edge, peer, item);
+    if (error != 0)
+        return error;
+    leave_this_turn(edge, peer);
     *batch = peer->batch_number;
     return 0;
+}
+
+int
+outbox_append_later(struct edge *edge, struct peer *peer, const Switchyard__Bus__V1__BusItem *item)
+{
+    struct peers *peers = &edge->peers;
+    int error = append(edge, peer, item);
+    if (error != 0)
+        return error;
+    if (edge->is_draining) {
+        leave_this_turn(edge, peer);
+    } else if (!peer->is_waiting) {
+        // It stays in the list when its batch leaves earlier: what waits next leaves sooner.
+        peer->is_waiting = true;
+        peer->next_waiting = peers->waiting;
+        peers->waiting = peer;
+        if (!timer_is_set(&peers->receipts))
+            wheel_set(&edge->wheel, &peers->receipts, 0); // past: when the wheel turns next
+    }
+    return 0;
+}
+
+void
+outbox_end_wait(struct edge *edge)
+{
+    struct peers *peers = &edge->peers;
+    wheel_unset(&edge->wheel, &peers->receipts);
+    for (struct peer *peer; (peer = peers->waiting) != NULL;) {
+        peers->waiting = peer->next_waiting;
+        peer->is_waiting = false;
+        if (peer->batch.len > 0)
+            leave_this_turn(edge, peer);
+    }
+}
+
+static void
+on_receipts_time(struct timer *timer, uint64_t now_ms)
+{
+    struct peers *peers = OWNER(timer, struct peers, receipts);
+    (void)now_ms;
+    outbox_end_wait(OWNER(peers, struct edge, peers));
+}
+
+void
+outbox_init(struct edge *edge)
+{
+    edge->peers.receipts.fire = on_receipts_time;
 }
 
 void

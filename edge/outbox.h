@@ -4,12 +4,17 @@
 // A batch grows to OUTBOX_BATCH_BYTES or OUTBOX_BATCH_ELEMENTS, then it leaves at once; what has
 // left and was not yet taken by nats-server is bounded by bus_opts.max_buffered. Each batch carries
 // a number in its reply subject, so that "nobody listens" names the batch.
+//
+// A receipt nobody waits for may stay in the batch beyond its turn: it leaves with whatever else
+// leaves for that peer, and after RECEIPT_WAIT_MS by itself. So a stream of messages in one
+// direction costs one stream of NATS messages, not two.
 #pragma once
 
 #include <stdint.h>
 
 #include "edge/peers.h"
 #include "lib/base/err.h"
+#include "lib/base/wheel.h"
 #include "proto/codec.h"
 
 struct edge;
@@ -23,11 +28,23 @@ struct edge;
 // is refused by who reads it. One item has at most CODEC_MAX_RECIPIENTS and a few.
 #define OUTBOX_BATCH_ELEMENTS (CODEC_MAX_ITEMS / 2)
 
+// Until the wheel turns next: no finer time exists without a timer of its own, and far below the
+// SEND_GRACE_MS for which the origin still waits when the message's time is over.
+#define RECEIPT_WAIT_MS WHEEL_TICK_MS
+
+void outbox_init(struct edge *edge);
 // 0 with *batch, the number of the batch it is in; SY_EDOWN: the bus is down.
 MUST_USE
 int outbox_append(struct edge *edge, struct peer *peer, const Switchyard__Bus__V1__BusItem *item,
                   uint32_t *batch);
-// Publishes every batch. Those refused are reported to router_batch_failed.
+// The same for an item that may wait. While the edge drains, nothing does.
+MUST_USE
+int outbox_append_later(struct edge *edge, struct peer *peer,
+                        const Switchyard__Bus__V1__BusItem *item);
+// What waits leaves at the end of this turn.
+void outbox_end_wait(struct edge *edge);
+// Publishes every batch that has more than what may wait. Those refused are reported to
+// router_batch_failed.
 void outbox_flush(struct edge *edge);
 
 // To one node each; lost without a trace when the bus is down, which costs time but no

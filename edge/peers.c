@@ -110,7 +110,8 @@ peers_forget(struct peers *peers, uint64_t now_ms)
     struct peer *next;
     HASH_ITER (hh, peers->table, peer, next) {
         uint64_t last_ms = peer->heard_ms > peer->lease_ms ? peer->heard_ms : peer->lease_ms;
-        if (now_ms - last_ms > FORGET_MS && peer->holds == 0 && !peer->is_dirty)
+        if (now_ms - last_ms > FORGET_MS && peer->holds == 0 && !peer->is_dirty &&
+            !peer->is_waiting)
             peer_free(peers, peer);
     }
 }

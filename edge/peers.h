@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "lib/base/table.h"
+#include "lib/base/wheel.h"
 #include "proto/buf.h"
 #include "proto/ident.h"
 #include "switchyard/bus/v1/bus.pb-c.h"
@@ -43,16 +44,20 @@ struct peer {
     uint32_t holds;   // routes and legs that name this peer
     struct leg *legs; // envelopes without a receipt, oldest first, so in order of batches
     struct leg *last_leg;
-    struct buf batch;      // items of this turn
+    struct buf batch;      // items of this turn, behind receipts that wait
     uint32_t elements;     // in the batch, see outbox.h
     uint32_t batch_number; // of the batch being gathered, never 0
-    bool is_dirty;         // batch is not empty
+    bool is_dirty;         // the batch leaves at the end of this turn
     struct peer *next_dirty;
+    bool is_waiting; // in the list of those whose batch leaves when the timer fires
+    struct peer *next_waiting;
 };
 
 struct peers {
     struct peer *table;
     struct peer *dirty;
+    struct peer *waiting;
+    struct timer receipts; // set as long as `waiting` is not empty
 };
 
 struct peer *peers_take(struct peers *peers, const char *node);

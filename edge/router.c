@@ -232,6 +232,13 @@ leg_failed(struct edge *edge, struct leg *leg, enum reason reason)
         recipient_missed(edge, &send->recipients[leg->recipients[i]], reason);
 }
 
+// Its sender asked for no outcome. When half of what may wait does, legs must end sooner.
+static bool
+receipt_may_wait(const struct edge *edge, const struct send *send)
+{
+    return send->command_id == 0 && edge->router.pending_bytes < edge->limits.pending_bytes / 2;
+}
+
 static int
 put_envelope(struct edge *edge, struct leg *leg)
 {
@@ -253,6 +260,7 @@ put_envelope(struct edge *edge, struct leg *leg)
     envelope.event.data = (uint8_t *)codec_borrowed((const char *)send->event);
     envelope.event.len = send->event_len;
     envelope.expires_at_ms = send->expires_ms;
+    envelope.receipt_may_wait = receipt_may_wait(edge, send);
     item.item_case = SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_ENVELOPE;
     item.envelope = &envelope;
     int error = outbox_append(edge, leg->peer, &item, &leg->batch);

@@ -86,8 +86,20 @@ def syscalls_of(guards, bench, use, name):
 
 
 def guard_writes(guards):
-    """By the edge's own counters: what of a burst of broadcasts is joined into one write."""
+    """By the edge's own counters: what of a burst of broadcasts is joined into one write, and
+    what a message to another edge costs on NATS when nobody waits for its outcome."""
     with_bench(guards, lambda bench: writes_of(guards, bench))
+    with_bench(guards, lambda bench: published_of(guards, bench))
+
+
+def published_of(guards, bench):
+    def published():
+        return sum(edge.counters()["nats_published"] for edge in bench.edges.values())
+    args = {"pairs": 1, "window": 1, "limit": 3000, "seconds": 20}
+    seen = []
+    result = run(bench, args, bench.ports("edge"), lambda: seen.append(published()),
+                 lambda: seen.append(published()))
+    guards.note("nats.s2.single", (seen[1] - seen[0]) / count_of(result), "NATS messages per message")
 
 
 def writes_of(guards, bench):

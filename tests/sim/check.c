@@ -3,7 +3,8 @@
 // Always: a send has at most one outcome, and one within five seconds as long as its
 // client stays and its edge is not paused; a connection gets a message once.
 // After calm: the directory's rows are exactly the live connections; of each device there
-// is one; every user who is connected is reached.
+// is one; no send is under way; every user who is connected is reached, whether the sender
+// asked for the outcome or not.
 #include <stdlib.h>
 #include <string.h>
 
@@ -180,20 +181,39 @@ check_calm(struct world *world)
         world_fail(world, "the directory has a link on a dead node: %s", which);
     for (size_t i = 0; i < MAX_CLIENTS; i++)
         check_client(world, &world->clients[i]);
+    for (size_t i = 0; i < MAX_EDGES; i++)
+        if (world->processes[i].edge.router.pending != 0)
+            world_fail(world, "%s has sends that do not end", world->processes[i].id);
+}
+
+// Everybody to everybody who is connected; how many messages must arrive.
+static size_t
+everybody_sends(struct world *world, void (*say)(struct client *client, unsigned to_user))
+{
+    size_t expected = 0;
+    for (unsigned user = 0; user < MAX_USERS; user++) {
+        size_t devices = 0;
+        for (unsigned d = 0; d < MAX_DEVICES; d++)
+            devices += client_is_live(&world->clients[user * MAX_DEVICES + d]);
+        for (size_t i = 0; devices > 0 && i < MAX_CLIENTS; i++) {
+            expected += client_is_live(&world->clients[i]) ? devices : 0;
+            say(&world->clients[i], user);
+        }
+    }
+    return expected;
 }
 
 void
 check_reachable(struct world *world)
 {
     size_t first = world->sends->count;
-    for (unsigned user = 0; user < MAX_USERS; user++) {
-        bool is_connected = false;
-        for (unsigned d = 0; d < MAX_DEVICES; d++)
-            is_connected |= client_is_live(&world->clients[user * MAX_DEVICES + d]);
-        for (size_t i = 0; is_connected && i < MAX_CLIENTS; i++)
-            client_send(&world->clients[i], user);
-    }
+    size_t got = world->sends->got_count;
+    size_t expected = everybody_sends(world, client_send);
+    expected += everybody_sends(world, client_send_unasked);
     world_run(world, world->now_ms + OUTCOME_MS);
+    if (world->sends->got_count - got != expected)
+        world_fail(world, "%zu messages came after calm, not %zu", world->sends->got_count - got,
+                   expected);
     for (size_t i = first; i < world->sends->count; i++)
         if (!world->sends->sent[i].was_sent)
             world_fail(world, "a connected user was not reached after calm");

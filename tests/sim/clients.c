@@ -273,8 +273,8 @@ say_hello(struct conn *conn)
     say(conn, &command);
 }
 
-void
-client_send(struct client *client, unsigned to_user)
+static void
+send_as(struct client *client, unsigned to_user, bool wants_outcome)
 {
     char to[16];
     char message_id[32];
@@ -282,7 +282,7 @@ client_send(struct client *client, unsigned to_user)
     char text[] = "x";
     if (client->conn == NULL || client->conn->is_closing || !client_is_live(client))
         return;
-    uint64_t id = ++client->next_id + 1;
+    uint64_t id = wants_outcome ? ++client->next_id + 1 : 0;
     snprintf(to, sizeof(to), "u%u", to_user);
     snprintf(message_id, sizeof(message_id), "m%llu",
              (unsigned long long)++client->world->messages_sent);
@@ -298,8 +298,21 @@ client_send(struct client *client, unsigned to_user)
     command.id = id;
     command.command_case = SWITCHYARD__V1__COMMAND__COMMAND_SEND;
     command.send = &send;
-    check_sent(client->world, client, id);
+    if (wants_outcome)
+        check_sent(client->world, client, id);
     say(client->conn, &command);
+}
+
+void
+client_send(struct client *client, unsigned to_user)
+{
+    send_as(client, to_user, true);
+}
+
+void
+client_send_unasked(struct client *client, unsigned to_user)
+{
+    send_as(client, to_user, false);
 }
 
 static void
@@ -416,7 +429,7 @@ clients_act(struct world *world)
     if (world_chance(world, world->faults.moves))
         move_silently(client);
     else if (dice < 70)
-        client_send(client, (unsigned)world_below(world, MAX_USERS));
+        send_as(client, (unsigned)world_below(world, MAX_USERS), dice < 35);
     else if (dice < 76)
         client_gone(client, dice < 74);
     else if (dice < 84) {

@@ -145,8 +145,9 @@ void client_device(const struct client *client, char out[static 16]);
 void clients_start(struct world *world);
 void clients_act(struct world *world); // one random action
 void client_send(struct client *client, unsigned to_user);
-void client_gone(struct client *client, bool may_return); // closes in order
-void conns_lost(struct process *edge);                    // its sockets are gone
+void client_send_unasked(struct client *client, unsigned to_user); // no outcome wanted
+void client_gone(struct client *client, bool may_return);          // closes in order
+void conns_lost(struct process *edge);                             // its sockets are gone
 void conns_free(struct world *world);
 bool client_is_live(const struct client *client);
 const struct session *client_session(const struct client *client);

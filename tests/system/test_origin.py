@@ -145,6 +145,18 @@ class Origin(SharedCase):
         # Batched: fewer messages on NATS than were sent by clients, receipts included.
         self.assertLess(after["in_msgs"] - before["in_msgs"], 600)
 
+    def test_o10_without_an_outcome_a_message_is_one_nats_message(self):
+        alice = self.login("edge-a", "o10-carol")
+        bob = self.login("edge-b", "o10-dave")
+        self.assert_sent(alice.send("o10-dave", "warm"))
+        bob.message()
+        before = self.monitor()
+        for number in range(300):
+            alice.command(id=0, send={"to": ["o10-dave"], "text": str(number)})
+            self.assertEqual(bob.message()["text"], str(number))
+        # Each alone in its turn. Heartbeats, and receipts about eight times a second, are beside it.
+        self.assertLess(self.monitor()["in_msgs"] - before["in_msgs"], 400)
+
     def test_o11_two_terminals_on_two_edges_talk(self):
         def terminal(edge, user):
             return subprocess.Popen(

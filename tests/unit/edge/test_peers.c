@@ -28,7 +28,7 @@ static void
 a_peer_lives_for_a_lease_after_its_heartbeat(void **state)
 {
     (void)state;
-    struct peers peers = {NULL, NULL};
+    struct peers peers = {.table = NULL};
     const struct peer *peer = hear(&peers, 1, 0, 10, false);
     assert_int_equal(peer_state(peer, NOW), PEER_LIVES);
     assert_int_equal(peer_state(peer, NOW + 9999), PEER_LIVES);
@@ -40,7 +40,7 @@ static void
 what_its_lease_said_is_believed_for_a_second(void **state)
 {
     (void)state;
-    struct peers peers = {NULL, NULL};
+    struct peers peers = {.table = NULL};
     struct peer *peer = peers_take(&peers, NODE_B);
     assert_int_equal(peer_state(peer, NOW), PEER_UNKNOWN);
     peer->lease_ms = NOW;
@@ -57,7 +57,7 @@ static void
 a_peer_nobody_listens_for_is_cut_off_until_its_next_heartbeat(void **state)
 {
     (void)state;
-    struct peers peers = {NULL, NULL};
+    struct peers peers = {.table = NULL};
     struct peer *peer = hear(&peers, 1, 0, 10, false);
     peer->is_unheard = true;
     assert_int_equal(peer_state(peer, NOW), PEER_UNKNOWN); // its lease decides
@@ -98,7 +98,7 @@ static void
 rooms_are_told_most_room_first(void **state)
 {
     (void)state;
-    struct peers peers = {NULL, NULL};
+    struct peers peers = {.table = NULL};
     char out[256];
     hear(&peers, 1, 5, 10, false);
     hear(&peers, 2, 1, 10, false);
@@ -114,7 +114,7 @@ static void
 full_draining_unheard_and_nameless_edges_have_no_room(void **state)
 {
     (void)state;
-    struct peers peers = {NULL, NULL};
+    struct peers peers = {.table = NULL};
     char out[256];
     hear(&peers, 1, 10, 10, false);
     hear(&peers, 2, 11, 10, false);
@@ -133,7 +133,7 @@ static void
 at_most_eight_rooms_are_told_and_they_are_the_best(void **state)
 {
     (void)state;
-    struct peers peers = {NULL, NULL};
+    struct peers peers = {.table = NULL};
     char out[256];
     for (unsigned n = 1; n <= 20; n++)
         hear(&peers, 1 + (n * 7) % 20, 0, 10 + (n * 7) % 20, false); // in no order
@@ -147,7 +147,7 @@ static void
 rooms_are_cut_between_urls_only(void **state)
 {
     (void)state;
-    struct peers peers = {NULL, NULL};
+    struct peers peers = {.table = NULL};
     char out[64];
     for (unsigned n = 1; n <= 8; n++)
         hear(&peers, n, 0, 10, false);
@@ -168,7 +168,7 @@ static void
 a_long_url_is_cut_not_overrun(void **state)
 {
     (void)state;
-    struct peers peers = {NULL, NULL};
+    struct peers peers = {.table = NULL};
     char url[1000];
     Switchyard__Bus__V1__Heartbeat beat;
     switchyard__bus__v1__heartbeat__init(&beat);
@@ -188,7 +188,7 @@ static void
 who_was_not_heard_of_for_ten_minutes_is_forgotten(void **state)
 {
     (void)state;
-    struct peers peers = {NULL, NULL};
+    struct peers peers = {.table = NULL};
     hear(&peers, 1, 0, 10, false);
     peers_forget(&peers, NOW + 600000);
     assert_non_null(peers.table);
