@@ -95,6 +95,29 @@ send_receipt(struct edge *edge, const char *origin, Switchyard__Bus__V1__Receipt
         edge->counters.receipts_out++;
 }
 
+// What may be missed, made when something is: most often nothing is.
+struct missed {
+    Switchyard__Bus__V1__Miss *list; // NULL: none yet
+    Switchyard__Bus__V1__Miss **pointers;
+    size_t room;
+};
+
+static void
+add_miss(struct pool *pool, struct missed *missed, Switchyard__Bus__V1__Receipt *receipt,
+         size_t index, enum reason reason)
+{
+    if (missed->list == NULL) {
+        missed->list = pool_take(pool, missed->room * sizeof(*missed->list));
+        missed->pointers = pool_take(pool, missed->room * sizeof(*missed->pointers));
+        receipt->misses = missed->pointers;
+    }
+    Switchyard__Bus__V1__Miss *miss = &missed->list[receipt->n_misses];
+    switchyard__bus__v1__miss__init(miss);
+    miss->index = (uint32_t)index;
+    miss->reason = (uint32_t)reason;
+    receipt->misses[receipt->n_misses++] = miss;
+}
+
 void
 delivery_envelope(struct edge *edge, const char *origin,
                   const Switchyard__Bus__V1__Envelope *envelope)
@@ -104,10 +127,7 @@ delivery_envelope(struct edge *edge, const char *origin,
     switchyard__bus__v1__receipt__init(&receipt);
     bool is_late = envelope->expires_at_ms <= edge->wall_ms;
     struct pool *pool = &edge->router.pool;
-    size_t misses_size = envelope->n_to * sizeof(Switchyard__Bus__V1__Miss);
-    size_t list_size = envelope->n_to * sizeof(Switchyard__Bus__V1__Miss *);
-    Switchyard__Bus__V1__Miss *misses = pool_take(pool, misses_size);
-    receipt.misses = pool_take(pool, list_size);
+    struct missed missed = {.room = envelope->n_to};
     receipt.ref = envelope->ref;
 
     edge->counters.envelopes_in++;
@@ -116,17 +136,12 @@ delivery_envelope(struct edge *edge, const char *origin,
         enum reason reason = is_late ? REASON_EXPIRED
                                      : deliver_one(edge, &delivery, envelope->to[i],
                                                    envelope->to_device, &receipt.devices);
-        if (reason == REASON_NONE)
-            continue;
-        Switchyard__Bus__V1__Miss *miss = &misses[receipt.n_misses];
-        switchyard__bus__v1__miss__init(miss);
-        miss->index = (uint32_t)i;
-        miss->reason = (uint32_t)reason;
-        receipt.misses[receipt.n_misses++] = miss;
+        if (reason != REASON_NONE)
+            add_miss(pool, &missed, &receipt, i, reason);
     }
     // A miss never waits: the origin has to ask the directory again.
     send_receipt(edge, origin, &receipt, envelope->receipt_may_wait && receipt.n_misses == 0);
-    pool_give(pool, misses, misses_size);
-    pool_give(pool, receipt.misses, list_size);
+    pool_give(pool, missed.list, missed.room * sizeof(*missed.list));
+    pool_give(pool, missed.pointers, missed.room * sizeof(*missed.pointers));
     delivery_fini(&delivery);
 }

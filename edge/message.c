@@ -1,7 +1,7 @@
 // message.c: one encoding for all receivers.
 #include "edge/message.h"
 
-#include <stdio.h>
+#include <assert.h>
 #include <string.h>
 
 #include "edge/core.h"
@@ -34,11 +34,21 @@ void
 message_pick_id(const struct edge *edge, const char *wanted, uint64_t number,
                 char out[static MESSAGE_ID_SIZE])
 {
-    if (wanted[0] != '\0')
-        snprintf(out, MESSAGE_ID_SIZE, "%s", wanted);
-    else
-        snprintf(out, MESSAGE_ID_SIZE, "%s-%llx", edge->node + node_name_len(edge->node) + 1,
-                 (unsigned long long)number);
+    size_t len = strlen(wanted);
+    if (len > 0) {
+        assert(len < MESSAGE_ID_SIZE);
+        memcpy(out, wanted, len + 1);
+        return;
+    }
+    // The incarnation is the end of the node id.
+    const char *incarnation = edge->node + strlen(edge->node) - NODE_INCARNATION_LEN;
+    memcpy(out, incarnation, NODE_INCARNATION_LEN);
+    char *at = out + NODE_INCARNATION_LEN;
+    *at++ = '-';
+    unsigned digits = number == 0 ? 1 : (67 - (unsigned)__builtin_clzll(number)) / 4;
+    at[digits] = '\0';
+    for (; digits > 0; number >>= 4)
+        at[--digits] = "0123456789abcdef"[number & 0xf];
 }
 
 void
@@ -46,8 +56,6 @@ message_encode(struct edge *edge, const struct session *session, const struct me
 {
     Switchyard__V1__Message message;
     switchyard__v1__message__init(&message);
-    Switchyard__V1__Event event;
-    switchyard__v1__event__init(&event);
     message.from = codec_borrowed(session->user->id);
     message.from_device = session->device;
     message.content_type = codec_borrowed(parts->content_type);
@@ -60,9 +68,6 @@ message_encode(struct edge *edge, const struct session *session, const struct me
         message.payload_case = SWITCHYARD__V1__MESSAGE__PAYLOAD_BODY;
         message.body = parts->body;
     }
-    event.event_case = SWITCHYARD__V1__EVENT__EVENT_MESSAGE;
-    event.message = &message;
     buf_clear(&edge->scratch);
-    edge->scratch.len = switchyard__v1__event__pack(
-        &event, buf_reserve(&edge->scratch, switchyard__v1__event__get_packed_size(&event)));
+    codec_append_message(&message, &edge->scratch);
 }

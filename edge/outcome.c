@@ -24,9 +24,31 @@ count_reached(const struct send *send, Switchyard__V1__Unreached *unreached,
     return send->count - missed;
 }
 
+static void
+count(struct edge *edge, bool is_sent)
+{
+    if (is_sent)
+        edge->counters.outcomes_sent++;
+    else
+        edge->counters.outcomes_rejected++;
+}
+
+static bool
+is_anybody_reached(const struct send *send)
+{
+    for (uint32_t i = 0; i < send->count; i++)
+        if (send->recipients[i].is_reached)
+            return true;
+    return false;
+}
+
 void
 outcome_tell(struct send *send)
 {
+    if (send->session == NULL || send->command_id == 0) {
+        count(send->edge, is_anybody_reached(send));
+        return;
+    }
     struct pool *pool = &send->edge->router.pool;
     size_t size = send->count * sizeof(Switchyard__V1__Unreached);
     size_t list_size = send->count * sizeof(Switchyard__V1__Unreached *);
@@ -56,14 +78,13 @@ outcome_finish(struct edge *edge, struct session *session, uint64_t id,
     switchyard__v1__event__init(&event);
     if (is_sent) {
         outcome->status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_SENT;
-        edge->counters.outcomes_sent++;
     } else {
         outcome->status = SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_REJECTED;
         outcome->reason = (Switchyard__V1__Reason)reason;
         outcome->text = codec_borrowed(reason_text(reason));
         outcome->retryable = reason_is_retryable(reason);
-        edge->counters.outcomes_rejected++;
     }
+    count(edge, is_sent);
     event.id = id;
     event.event_case = SWITCHYARD__V1__EVENT__EVENT_OUTCOME;
     event.outcome = outcome;

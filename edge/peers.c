@@ -12,10 +12,14 @@
 #define ROOMS_MAX 8
 
 struct peer *
-peers_find(const struct peers *peers, const char *node)
+peers_find(struct peers *peers, const char *node)
 {
-    struct peer *peer;
+    struct peer *peer = peers->recent;
+    if (peer != NULL && strcmp(peer->node, node) == 0)
+        return peer;
     HASH_FIND(hh, peers->table, node, strlen(node), peer);
+    if (peer != NULL)
+        peers->recent = peer;
     return peer;
 }
 
@@ -99,6 +103,8 @@ static void
 peer_free(struct peers *peers, struct peer *peer)
 {
     HASH_DELETE(hh, peers->table, peer);
+    if (peers->recent == peer)
+        peers->recent = NULL;
     buf_fini(&peer->batch);
     free(peer);
 }

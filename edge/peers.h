@@ -55,13 +55,14 @@ struct peer {
 
 struct peers {
     struct peer *table;
+    struct peer *recent; // found last: what arrives comes in batches; NULL: none
     struct peer *dirty;
     struct peer *waiting;
     struct timer receipts; // set as long as `waiting` is not empty
 };
 
 struct peer *peers_take(struct peers *peers, const char *node);
-struct peer *peers_find(const struct peers *peers, const char *node);
+struct peer *peers_find(struct peers *peers, const char *node);
 void peers_hear(struct peers *peers, const Switchyard__Bus__V1__Heartbeat *beat, uint64_t now_ms);
 enum peer_state peer_state(const struct peer *peer, uint64_t now_ms);
 // URLs of living edges with room, separated by spaces; at most 8 of them, most room first.

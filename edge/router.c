@@ -155,7 +155,7 @@ add_legs(struct edge *edge, struct recipient *r, struct peer *const *peers, uint
 static void
 deliver_here(struct edge *edge, struct recipient *r, struct delivery *delivery)
 {
-    const struct user *user = users_find(&edge->users, r->user, r->user_len);
+    const struct user *user = users_find_hashed(&edge->users, r->user, r->user_len, r->user_hash);
     struct delivered delivered = delivery_to_user(edge, delivery, user, r->send->to_device);
     edge->counters.messages_local += delivered.queued;
     r->send->devices += delivered.queued;
@@ -172,7 +172,7 @@ route_recipient(struct edge *edge, struct recipient *r, struct delivery *deliver
     deliver_here(edge, r, delivery);
     if (edge_is_alone(edge) || has_its_device(r))
         return;
-    const struct route *route = routes_find(edge, r->user, r->user_len);
+    const struct route *route = routes_find(edge, r->user, r->user_len, r->user_hash);
     const struct recipient *last = &r->send->recipients[r->send->count - 1];
     if (route != NULL)
         add_legs(edge, r, route->peers, route->peer_count, (uint32_t)(last - r));
@@ -247,8 +247,9 @@ put_envelope(struct edge *edge, struct leg *leg)
     switchyard__bus__v1__envelope__init(&envelope);
     Switchyard__Bus__V1__BusItem item;
     switchyard__bus__v1__bus_item__init(&item);
+    char *one[1];
     size_t list_size = leg->count * sizeof(char *);
-    envelope.to = pool_take(&edge->router.pool, list_size);
+    envelope.to = leg->count == 1 ? one : pool_take(&edge->router.pool, list_size);
     envelope.n_to = leg->count;
     for (uint32_t i = 0; i < leg->count; i++) {
         const struct recipient *r = &send->recipients[leg->recipients[i]];
@@ -264,7 +265,8 @@ put_envelope(struct edge *edge, struct leg *leg)
     item.item_case = SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_ENVELOPE;
     item.envelope = &envelope;
     int error = outbox_append(edge, leg->peer, &item, &leg->batch);
-    pool_give(&edge->router.pool, envelope.to, list_size);
+    if (envelope.to != one)
+        pool_give(&edge->router.pool, envelope.to, list_size);
     return error;
 }
 
@@ -417,6 +419,7 @@ send_new(struct edge *edge, struct session *session, uint64_t id,
         r->send = send;
         r->user = command->to[i];
         r->user_len = strlen(r->user);
+        r->user_hash = table_hash(r->user, r->user_len);
         r->waiter.number = send->number;
     }
     return send;

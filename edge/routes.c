@@ -228,9 +228,10 @@ read_next(struct edge *edge)
 }
 
 const struct route *
-routes_find(struct edge *edge, const char *user, size_t len)
+routes_find(struct edge *edge, const char *user, size_t len, unsigned hash)
 {
-    const struct route *route = find(edge, user, len);
+    const struct route *route;
+    HASH_FIND_BYHASHVALUE(hh, edge->routes.table, user, len, hash, route);
     if (route == NULL || route->is_reading || !route->is_known ||
         route->epoch != edge->routes.epoch || route->expires_ms <= edge->now_ms)
         return NULL;

@@ -66,8 +66,9 @@ struct routes {
     uint64_t epoch; // raised when changes may have been missed; older routes are stale
 };
 
-// NULL: not known or not fresh. The route is good until the next call into this module.
-const struct route *routes_find(struct edge *edge, const char *user, size_t len);
+// NULL: not known or not fresh. hash: table_hash of the user. The route is good until the next call
+// into this module.
+const struct route *routes_find(struct edge *edge, const char *user, size_t len, unsigned hash);
 // waiter->number must be set. router_resolved comes later, never from inside the call.
 void routes_wait(struct edge *edge, const char *user, size_t len, struct waiter *waiter);
 // Not waiting is fine.

@@ -18,10 +18,11 @@ struct recipient {
     struct send *send;
     const char *user; // in the command's frame, later in send->kept
     size_t user_len;
-    uint8_t reason;  // enum reason: why not, unless reached
-    bool is_reached; // written to at least one connection
-    bool is_waiting; // for the route
-    bool is_retried; // the directory was read past our memory
+    unsigned user_hash; // table_hash
+    uint8_t reason;     // enum reason: why not, unless reached
+    bool is_reached;    // written to at least one connection
+    bool is_waiting;    // for the route
+    bool is_retried;    // the directory was read past our memory
 };
 
 struct send {

@@ -12,8 +12,14 @@
 struct user *
 users_find(const struct users *users, const char *id, size_t len)
 {
+    return users_find_hashed(users, id, len, table_hash(id, len));
+}
+
+struct user *
+users_find_hashed(const struct users *users, const char *id, size_t len, unsigned hash)
+{
     struct user *user;
-    HASH_FIND(hh, users->table, id, len, user);
+    HASH_FIND_BYHASHVALUE(hh, users->table, id, len, hash, user);
     return user;
 }
 

@@ -30,6 +30,9 @@ struct users {
 
 // NULL if there is none.
 struct user *users_find(const struct users *users, const char *id, size_t len);
+// hash: table_hash of the id.
+struct user *users_find_hashed(const struct users *users, const char *id, size_t len,
+                               unsigned hash);
 // Makes it if there is none. id must be ident_is_valid.
 struct user *users_take(struct users *users, const char *id, size_t len);
 void users_add_session(struct user *user, struct session *session);

@@ -223,7 +223,12 @@ codec_bus_start(const char *origin, struct buf *out)
 void
 codec_bus_append(const Switchyard__Bus__V1__BusItem *item, struct buf *out)
 {
-    append_field(TAG_BUS_FRAME_ITEMS, &item->base, out);
+    if (item->item_case == SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_ENVELOPE)
+        codec_append_envelope(item->envelope, out);
+    else if (item->item_case == SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_RECEIPT)
+        codec_append_receipt(item->receipt, out);
+    else
+        append_field(TAG_BUS_FRAME_ITEMS, &item->base, out);
 }
 
 Switchyard__Bus__V1__BusFrame *

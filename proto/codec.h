@@ -56,7 +56,9 @@ void codec_write_client(enum codec_format format, const Switchyard__V1__ClientFr
 // Appends a ServerFrame holding just this event.
 void codec_write_event(enum codec_format format, const Switchyard__V1__Event *event,
                        struct buf *out);
-// The same from an event that is already encoded as protobuf (as envelopes carry it).
+// Appends an Event holding just this message, without a frame around it.
+void codec_append_message(const Switchyard__V1__Message *message, struct buf *out);
+// A ServerFrame from an event that is already encoded as protobuf (as envelopes carry it).
 // For CODEC_JSON it is decoded first, in the arena. -1 if `event` cannot be decoded.
 int codec_wrap_event(enum codec_format format, const void *event, size_t len, struct arena *arena,
                      struct buf *out);
@@ -69,6 +71,9 @@ size_t codec_ws_head(enum codec_format format, size_t len, uint8_t out[static CO
 // Bus frames. An empty batch starts with the origin; items are appended to it.
 void codec_bus_start(const char *origin, struct buf *out);
 void codec_bus_append(const Switchyard__Bus__V1__BusItem *item, struct buf *out);
+// The same for an item that holds just this.
+void codec_append_envelope(const Switchyard__Bus__V1__Envelope *envelope, struct buf *out);
+void codec_append_receipt(const Switchyard__Bus__V1__Receipt *receipt, struct buf *out);
 Switchyard__Bus__V1__BusFrame *codec_read_bus(const void *bytes, size_t len, struct arena *arena);
 Switchyard__Bus__V1__Heartbeat *codec_read_heartbeat(const void *bytes, size_t len,
                                                      struct arena *arena);

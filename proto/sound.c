@@ -36,15 +36,13 @@ static const struct bound bounds[] = {
     {&switchyard__v1__send__descriptor, 1, CODEC_MAX_RECIPIENTS},
 };
 
-static const struct bound unbounded;
-
 // A message that is open.
 struct level {
     const ProtobufCMessageDescriptor *type;
-    const struct bound *bound;
     const uint8_t *end;
-    uint64_t seen;    // bit i: fields[i] of type, if it holds one message
-    uint32_t counted; // elements of bound->field
+    uint64_t seen;          // bit i: fields[i] of type, if it holds one message
+    uint32_t bounded_field; // 0: none
+    uint32_t left;          // of its elements
 };
 
 struct walk {
@@ -72,22 +70,32 @@ fail(const struct walk *w, const ProtobufCFieldDescriptor *field, const char *fo
     return false;
 }
 
+__attribute__((cold)) static uint32_t
+most_of(const struct level *level)
+{
+    for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++)
+        if (bounds[i].type == level->type)
+            return bounds[i].max;
+    return 0;
+}
+
 static bool
 push(struct walk *w, const ProtobufCMessageDescriptor *type, const uint8_t *end)
 {
     struct level *level = &w->levels[w->depth];
-    *level = (struct level){.type = type, .bound = &unbounded, .end = end};
+    *level = (struct level){.type = type, .end = end};
     for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++) {
-        if (bounds[i].type == type)
-            level->bound = &bounds[i];
+        if (bounds[i].type != type)
+            continue;
+        level->bounded_field = bounds[i].field;
+        level->left = bounds[i].max;
     }
     assert(type->n_fields <= 64); // bits of level->seen
     return true;
 }
 
-// Reads a varint of up to max_bytes, NULL if there is none before `end`.
 static const uint8_t *
-read_varint(const uint8_t *at, const uint8_t *end, unsigned max_bytes, uint64_t *out)
+read_long_varint(const uint8_t *at, const uint8_t *end, unsigned max_bytes, uint64_t *out)
 {
     uint64_t value = 0;
     for (unsigned i = 0; i < max_bytes && at < end; i++) {
@@ -103,7 +111,23 @@ read_varint(const uint8_t *at, const uint8_t *end, unsigned max_bytes, uint64_t 
     return NULL;
 }
 
-static const ProtobufCFieldDescriptor *
+// Reads a varint of up to max_bytes (2 or more), NULL if there is none before `end`. Most have
+// one byte, and most of the others two.
+static inline const uint8_t *
+read_varint(const uint8_t *at, const uint8_t *end, unsigned max_bytes, uint64_t *out)
+{
+    if (at != end && at[0] < 0x80) {
+        *out = at[0];
+        return at + 1;
+    }
+    if (end - at >= 2 && at[1] < 0x80) {
+        *out = (at[0] & 0x7fu) | (uint64_t)at[1] << 7;
+        return at + 2;
+    }
+    return read_long_varint(at, end, max_bytes, out);
+}
+
+static inline const ProtobufCFieldDescriptor *
 find_field(const ProtobufCMessageDescriptor *type, uint32_t number)
 {
     // Ours are numbered from 1 without gaps.
@@ -112,25 +136,29 @@ find_field(const ProtobufCMessageDescriptor *type, uint32_t number)
     return protobuf_c_message_descriptor_get_field(type, number);
 }
 
-static unsigned
+static inline unsigned
 wire_type_of(ProtobufCType type)
 {
-    switch (type) {
-    case PROTOBUF_C_TYPE_SFIXED32:
-    case PROTOBUF_C_TYPE_FIXED32:
-    case PROTOBUF_C_TYPE_FLOAT:
-        return PROTOBUF_C_WIRE_TYPE_32BIT;
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return PROTOBUF_C_WIRE_TYPE_64BIT;
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_BYTES:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
-    default:
-        return PROTOBUF_C_WIRE_TYPE_VARINT;
-    }
+    static const uint8_t wire_types[] = {
+        [PROTOBUF_C_TYPE_INT32] = PROTOBUF_C_WIRE_TYPE_VARINT,
+        [PROTOBUF_C_TYPE_SINT32] = PROTOBUF_C_WIRE_TYPE_VARINT,
+        [PROTOBUF_C_TYPE_SFIXED32] = PROTOBUF_C_WIRE_TYPE_32BIT,
+        [PROTOBUF_C_TYPE_INT64] = PROTOBUF_C_WIRE_TYPE_VARINT,
+        [PROTOBUF_C_TYPE_SINT64] = PROTOBUF_C_WIRE_TYPE_VARINT,
+        [PROTOBUF_C_TYPE_SFIXED64] = PROTOBUF_C_WIRE_TYPE_64BIT,
+        [PROTOBUF_C_TYPE_UINT32] = PROTOBUF_C_WIRE_TYPE_VARINT,
+        [PROTOBUF_C_TYPE_FIXED32] = PROTOBUF_C_WIRE_TYPE_32BIT,
+        [PROTOBUF_C_TYPE_UINT64] = PROTOBUF_C_WIRE_TYPE_VARINT,
+        [PROTOBUF_C_TYPE_FIXED64] = PROTOBUF_C_WIRE_TYPE_64BIT,
+        [PROTOBUF_C_TYPE_FLOAT] = PROTOBUF_C_WIRE_TYPE_32BIT,
+        [PROTOBUF_C_TYPE_DOUBLE] = PROTOBUF_C_WIRE_TYPE_64BIT,
+        [PROTOBUF_C_TYPE_BOOL] = PROTOBUF_C_WIRE_TYPE_VARINT,
+        [PROTOBUF_C_TYPE_ENUM] = PROTOBUF_C_WIRE_TYPE_VARINT,
+        [PROTOBUF_C_TYPE_STRING] = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+        [PROTOBUF_C_TYPE_BYTES] = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+        [PROTOBUF_C_TYPE_MESSAGE] = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+    };
+    return wire_types[type];
 }
 
 // A packed list: each element counts as one.
@@ -177,6 +205,25 @@ enter_message(struct walk *w, const ProtobufCFieldDescriptor *field, size_t len)
     return push(w, field->descriptor, w->at + len);
 }
 
+// ASCII without NUL, as most text is: UTF-8, and nothing more to look for.
+static inline bool
+is_plain(const uint8_t *text, size_t len)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    for (; len >= 8; text += 8, len -= 8) {
+        uint64_t eight;
+        memcpy(&eight, text, 8);
+        // The high bit of a byte is set in `eight` if it is not ASCII; the lowest byte that is 0
+        // sets its own in the difference.
+        if (((eight | (eight - ones)) & (ones << 7)) != 0)
+            return false;
+    }
+    for (size_t i = 0; i < len; i++)
+        if ((uint8_t)(text[i] - 1) >= 0x7f)
+            return false;
+    return true;
+}
+
 // The content of a length-prefixed field, `len` bytes from w->at.
 static bool
 check_content(struct walk *w, const ProtobufCFieldDescriptor *field, size_t len)
@@ -190,6 +237,10 @@ check_content(struct walk *w, const ProtobufCFieldDescriptor *field, size_t len)
         return enter_message(w, field, len);
     if (field->type != PROTOBUF_C_TYPE_STRING)
         return check_packed(w, field, len);
+    if (is_plain(w->at, len)) {
+        w->at += len;
+        return true;
+    }
     if (!utf8_is_valid(text, len))
         return fail(w, field, "not UTF-8");
     if (memchr(text, '\0', len) != NULL)
@@ -249,8 +300,8 @@ check_element(struct walk *w)
                          field->label == PROTOBUF_C_LABEL_REPEATED;
         if (wire != expected && !is_packed)
             return fail(w, field, "wire type %u instead of %u", wire, expected);
-        if (field->id == level->bound->field && level->counted++ == level->bound->max)
-            return fail(w, field, "more than %u", level->bound->max);
+        if (field->id == level->bounded_field && level->left-- == 0)
+            return fail(w, field, "more than %u", most_of(level));
     }
     w->at = next;
     return check_value(w, field, wire);

@@ -36,14 +36,30 @@ absorb(struct state *s, uint64_t word)
     s->a ^= word;
 }
 
-// Little-endian; compilers make one load of it when len is 8.
-static inline uint64_t
-read_word(const unsigned char *bytes, size_t len)
+// Little-endian; compilers make one load of it.
+static inline uint32_t
+read_4(const unsigned char *bytes)
 {
-    uint64_t word = 0;
-    for (size_t i = 0; i < len; i++)
-        word |= (uint64_t)bytes[i] << (8 * i);
-    return word;
+    return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
+           (uint32_t)bytes[3] << 24;
+}
+
+static inline uint64_t
+read_8(const unsigned char *bytes)
+{
+    return (uint64_t)read_4(bytes) | (uint64_t)read_4(bytes + 4) << 32;
+}
+
+// The last 0 to 7 bytes. Without a loop: parts may overlap, where they say the same.
+static inline uint64_t
+read_rest(const unsigned char *bytes, size_t len)
+{
+    if (len >= 4)
+        return (uint64_t)read_4(bytes) | (uint64_t)read_4(bytes + len - 4) << (8 * (len - 4));
+    if (len == 0)
+        return 0;
+    return (uint64_t)bytes[0] | (uint64_t)bytes[len / 2] << (8 * (len / 2)) |
+           (uint64_t)bytes[len - 1] << (8 * (len - 1));
 }
 
 uint64_t
@@ -58,8 +74,8 @@ siphash13(const struct siphash_key *key, const void *bytes, size_t len)
     const unsigned char *at = bytes;
     size_t rest = len;
     for (; rest >= 8; at += 8, rest -= 8)
-        absorb(&s, read_word(at, 8));
-    absorb(&s, read_word(at, rest) | (uint64_t)len << 56);
+        absorb(&s, read_8(at));
+    absorb(&s, read_rest(at, rest) | (uint64_t)len << 56);
     s.c ^= 0xff;
     for (int i = 0; i < 3; i++)
         mix_round(&s);

@@ -13,7 +13,14 @@
 #error "include lib/base/table.h instead of <uthash.h>: its hash can be aimed at"
 #endif
 
-#define HASH_FUNCTION(key, len, hash) ((hash) = (unsigned)hash_bytes((key), (len)))
+// For looking one key up in several tables (HASH_FIND_BYHASHVALUE).
+static inline unsigned
+table_hash(const void *key, size_t len)
+{
+    return (unsigned)hash_bytes(key, len);
+}
+
+#define HASH_FUNCTION(key, len, hash) ((hash) = table_hash((key), (len)))
 #define uthash_fatal(text) abort()
 
 #include <uthash.h>

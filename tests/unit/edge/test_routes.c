@@ -7,7 +7,7 @@
 static const struct route *
 find(struct rig *rig, const char *user)
 {
-    return routes_find(&rig->edge, user, strlen(user));
+    return routes_find(&rig->edge, user, strlen(user), table_hash(user, strlen(user)));
 }
 
 static void
