@@ -1,16 +1,29 @@
-// keys.c: Redis keys, members and rows.
+// keys.c: Redis keys, members and rows. Put together from their pieces: each login and each
+// resolved user writes several, and printf would be most of what that costs.
 #include "proto/keys.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
+
+// Where the next piece goes.
+static char *
+put(char *at, const char *text, size_t len)
+{
+    memcpy(at, text, len);
+    return at + len;
+}
 
 static size_t
 put_key(char *out, const char *prefix, const char *name, size_t len)
 {
-    int written = snprintf(out, KEY_SIZE, "%s{%.*s}", prefix, (int)len, name);
-    assert(written > 0 && written < KEY_SIZE);
-    return (size_t)written;
+    size_t prefix_len = strlen(prefix);
+    assert(prefix_len + len + sizeof("{}") <= KEY_SIZE);
+    char *at = put(out, prefix, prefix_len);
+    *at++ = '{';
+    at = put(at, name, len);
+    *at++ = '}';
+    *at = '\0';
+    return (size_t)(at - out);
 }
 
 static size_t
@@ -90,11 +103,14 @@ key_watch(const char *mapped, char out[static KEY_SIZE])
 size_t
 member_write(const char *mapped_user, const char *mapped_device, char out[static MEMBER_SIZE])
 {
-    assert(is_mapped(mapped_user, strlen(mapped_user)));
-    assert(is_mapped(mapped_device, strlen(mapped_device)));
-    int written = snprintf(out, MEMBER_SIZE, "%s/%s", mapped_user, mapped_device);
-    assert(written > 0 && written < MEMBER_SIZE);
-    return (size_t)written;
+    size_t user_len = strlen(mapped_user), device_len = strlen(mapped_device);
+    assert(is_mapped(mapped_user, user_len)); // two of them and a slash fit
+    assert(is_mapped(mapped_device, device_len));
+    char *at = put(out, mapped_user, user_len);
+    *at++ = '/';
+    at = put(at, mapped_device, device_len);
+    *at = '\0';
+    return (size_t)(at - out);
 }
 
 bool
@@ -114,6 +130,20 @@ member_split(char *member, char **mapped_user, char **mapped_device)
     return true;
 }
 
+size_t
+decimal_write(uint64_t value, char out[static DECIMAL_SIZE])
+{
+    char digits[DECIMAL_SIZE];
+    size_t start = sizeof(digits);
+    do
+        digits[--start] = (char)('0' + value % 10);
+    while ((value /= 10) != 0);
+    size_t len = sizeof(digits) - start;
+    memcpy(out, digits + start, len);
+    out[len] = '\0';
+    return len;
+}
+
 bool
 device_class_is_valid(const char *device_class, size_t len)
 {
@@ -124,19 +154,32 @@ device_class_is_valid(const char *device_class, size_t len)
            memchr(device_class, ' ', len) == NULL && !(len == 1 && device_class[0] == '-');
 }
 
+// The longest of each field, three numbers, four more spaces and a NUL.
+_Static_assert(LINK_ROW_SIZE >= sizeof(((struct link *)NULL)->node) + 3 * DECIMAL_SIZE +
+                                    sizeof(((struct link *)NULL)->device_class) +
+                                    sizeof(((struct link *)NULL)->device),
+               "a row fits");
+
 size_t
 link_write(const struct link *link, char out[static LINK_ROW_SIZE])
 {
+    size_t node_len = strlen(link->node), device_len = strlen(link->device);
     size_t class_len = strlen(link->device_class);
-    assert(node_id_is_valid(link->node, strlen(link->node)));
-    assert(ident_is_valid(link->device, strlen(link->device)));
+    assert(node_id_is_valid(link->node, node_len));
+    assert(ident_is_valid(link->device, device_len));
     assert(device_class_is_valid(link->device_class, class_len));
-    int written = snprintf(out, LINK_ROW_SIZE, "%s %llu %llu %llu %s %s", link->node,
-                           (unsigned long long)link->connection, (unsigned long long)link->epoch,
-                           (unsigned long long)link->since_ms,
-                           class_len > 0 ? link->device_class : "-", link->device);
-    assert(written > 0 && written < LINK_ROW_SIZE);
-    return (size_t)written;
+    char *at = put(out, link->node, node_len);
+    const uint64_t numbers[] = {link->connection, link->epoch, link->since_ms};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        *at++ = ' ';
+        at += decimal_write(numbers[i], at);
+    }
+    *at++ = ' ';
+    at = class_len > 0 ? put(at, link->device_class, class_len) : put(at, "-", 1);
+    *at++ = ' ';
+    at = put(at, link->device, device_len);
+    *at = '\0';
+    return (size_t)(at - out);
 }
 
 struct field {

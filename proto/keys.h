@@ -48,6 +48,10 @@ size_t member_write(const char *mapped_user, const char *mapped_device,
 // Splits in place at the '/'; false (and nothing changed) if it is no member.
 bool member_split(char *member, char **mapped_user, char **mapped_device);
 
+// Decimal digits and a NUL. The length.
+#define DECIMAL_SIZE sizeof("18446744073709551615")
+size_t decimal_write(uint64_t value, char out[static DECIMAL_SIZE]);
+
 // Where a user's device is connected. In Redis, as one string:
 // "<node> <connection> <epoch> <since_ms> <class or -> <device>".
 struct link {

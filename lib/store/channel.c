@@ -73,50 +73,33 @@ take_oldest(struct channel *channel)
     return command;
 }
 
-static void
-command_free(struct command *command)
-{
-    if (command->bytes)
-        redis_format_free(command->bytes);
-    free(command);
-}
-
 static struct command *
-command_new(const char *name, channel_answer_cb *done, void *arg)
+command_new(size_t argc, const char **argv, const size_t *lens, channel_answer_cb *done, void *arg)
 {
-    struct command *command = calloc(1, sizeof *command);
+    size_t len = redis_format_size(argc, argv, lens);
+    struct command *command = malloc(sizeof *command + len);
     if (!command)
         abort();
-    command->name = name;
-    command->script = SCRIPT_COUNT;
-    command->done = done;
-    command->arg = arg;
+    *command = (struct command){
+        .name = argv[0], .script = SCRIPT_COUNT, .done = done, .arg = arg, .len = len};
+    redis_format(command->bytes, argc, argv, lens);
     return command;
 }
 
 static void
-transmit(struct channel *channel, struct command *command, size_t argc, const char **argv,
-         const size_t *lens)
+transmit(struct channel *channel, struct command *command)
 {
-    char *bytes;
-    size_t len = redis_format(&bytes, argc, argv, lens);
     push(channel, command);
-    redis_send(channel->redis, bytes, len);
-    if (command->script == SCRIPT_COUNT) {
-        redis_format_free(bytes);
-    } else {
-        command->bytes = bytes;
-        command->len = len;
-    }
+    redis_send(channel->redis, command->bytes, command->len);
 }
 
 void
 channel_send_own(struct channel *channel, size_t argc, const char **argv, channel_answer_cb *done,
                  void *arg)
 {
-    struct command *command = command_new(argv[0], done, arg);
+    struct command *command = command_new(argc, argv, NULL, done, arg);
     command->is_ours = true;
-    transmit(channel, command, argc, argv, NULL);
+    transmit(channel, command);
 }
 
 // Losing.
@@ -148,7 +131,7 @@ channel_lose(struct channel *channel, int first, const char *why)
         log_warn(was_up ? "redis_lost" : "redis_unreachable", "at=%s why=%s more=%llu",
                  log_quote(channel->opts.url.name), log_quote(channel->why),
                  (unsigned long long)held);
-    for (struct command *command; (command = take_oldest(channel)); command_free(command)) {
+    for (struct command *command; (command = take_oldest(channel)); free(command)) {
         command->done(command->arg, first, NULL);
         first = SY_ELOST;
     }
@@ -199,8 +182,7 @@ retry_script(struct channel *channel, struct command *command, const char *words
     if (!slot->is_loading)
         channel_load(slot, on_loaded_again);
     command->was_retried = true;
-    push(channel, command);
-    redis_send(channel->redis, command->bytes, command->len);
+    transmit(channel, command);
     return true;
 }
 
@@ -227,7 +209,7 @@ channel_on_answer(void *arg, const struct redisReply *answer)
     if (error && channel->state == READY)
         complain(channel, command, words);
     command->done(command->arg, error, answer);
-    command_free(command);
+    free(command);
     if (error && channel->state == READY && strncmp(words, "READONLY", 8) == 0)
         channel_lose(channel, SY_ELOST, words);
 }
@@ -358,7 +340,7 @@ channel_close(struct channel *channel)
         redis_drop(channel->redis);
     channel->redis = NULL;
     uv_close((uv_handle_t *)&channel->timer, on_timer_closed);
-    for (struct command *command; (command = take_oldest(channel)); command_free(command))
+    for (struct command *command; (command = take_oldest(channel)); free(command))
         command->done(command->arg, SY_ELOST, NULL);
 }
 
@@ -393,7 +375,7 @@ channel_send(struct channel *channel, size_t argc, const char **argv, const size
              channel_answer_cb *done, void *arg)
 {
     assert(channel_check(channel, 1) == 0);
-    transmit(channel, command_new(argv[0], done, arg), argc, argv, lens);
+    transmit(channel, command_new(argc, argv, lens, done, arg));
 }
 
 void
@@ -409,7 +391,8 @@ channel_eval(struct channel *channel, enum script script, unsigned keys, size_t 
     argv[2] = count;
     for (size_t i = 0; lens && i < 3; i++)
         lens[i] = strlen(argv[i]);
-    struct command *command = command_new(slot->name, done, arg);
+    struct command *command = command_new(argc, argv, lens, done, arg);
+    command->name = slot->name;
     command->script = script;
-    transmit(channel, command, argc, argv, lens);
+    transmit(channel, command);
 }

@@ -13,14 +13,14 @@ enum state { CLOSED, RESOLVING, CONNECTING, READY, WAITING };
 struct command {
     struct command *next;
     const char *name; // for the log
-    char *bytes;      // kept for a script, which may have to be sent twice; else NULL
-    size_t len;
     enum script script; // SCRIPT_COUNT: none
     bool was_retried;
     bool is_ours; // not counted in in_flight: greeting, PING, SCRIPT LOAD
     uint64_t sent_ms;
     channel_answer_cb *done;
     void *arg;
+    size_t len;
+    char bytes[]; // as sent: a script may have to be sent twice
 };
 
 struct script_slot {

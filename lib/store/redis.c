@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/keys.h"
+
 struct redis {
     struct redis_hooks hooks;
     redisAsyncContext *context; // NULL from cleanup on
@@ -226,19 +228,51 @@ redis_drop(struct redis *redis)
         redisAsyncFree(redis->context);
 }
 
-size_t
-redis_format(char **out, size_t argc, const char **argv, const size_t *lens)
+// hiredis can format, too, but with printf for each argument.
+
+// "*3\r\n" or "$36\r\n".
+static size_t
+put_head(char *out, char mark, size_t count)
 {
-    int len = redisFormatCommandArgv(out, (int)argc, argv, lens);
-    if (len < 0)
-        abort(); // out of memory
-    return (size_t)len;
+    char digits[DECIMAL_SIZE];
+    size_t len = decimal_write(count, digits);
+    out[0] = mark;
+    memcpy(out + 1, digits, len);
+    memcpy(out + 1 + len, "\r\n", 2);
+    return len + 3;
+}
+
+#define HEAD_SIZE (1 + DECIMAL_SIZE + 2)
+
+static size_t
+arg_len(const char *const *argv, const size_t *lens, size_t i)
+{
+    return lens ? lens[i] : strlen(argv[i]);
+}
+
+size_t
+redis_format_size(size_t argc, const char *const *argv, const size_t *lens)
+{
+    char head[HEAD_SIZE];
+    size_t size = put_head(head, '*', argc);
+    for (size_t i = 0; i < argc; i++) {
+        size_t len = arg_len(argv, lens, i);
+        size += put_head(head, '$', len) + len + 2;
+    }
+    return size;
 }
 
 void
-redis_format_free(char *bytes)
+redis_format(char *out, size_t argc, const char *const *argv, const size_t *lens)
 {
-    redisFreeCommand(bytes);
+    out += put_head(out, '*', argc);
+    for (size_t i = 0; i < argc; i++) {
+        size_t len = arg_len(argv, lens, i);
+        out += put_head(out, '$', len);
+        memcpy(out, argv[i], len);
+        memcpy(out + len, "\r\n", 2);
+        out += len + 2;
+    }
 }
 
 bool

@@ -32,14 +32,14 @@ struct redis_hooks {
 // no hook is called.
 struct redis *redis_open(uv_loop_t *loop, const char *ip, int port, const char *path,
                          const struct redis_hooks *hooks, char why[static 160]);
-// Bytes of redis_format. They leave together with all others of this turn of the loop.
+// A formatted command. It leaves together with all others of this turn of the loop.
 void redis_send(struct redis *redis, const char *bytes, size_t len);
 // May be called from on_answer.
 void redis_drop(struct redis *redis);
 
-// A command on the wire; `lens` NULL for strings. Free with redis_format_free.
-size_t redis_format(char **out, size_t argc, const char **argv, const size_t *lens);
-void redis_format_free(char *bytes);
+// A command on the wire, into redis_format_size bytes; `lens` NULL for strings.
+size_t redis_format_size(size_t argc, const char *const *argv, const size_t *lens);
+void redis_format(char *out, size_t argc, const char *const *argv, const size_t *lens);
 
 // Reading answers. Each says what it found by its return value and writes only then.
 bool redis_is_error(const struct redisReply *answer, const char **words);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/keys.h"
+
 static void
 on_state(void *arg, bool up, const char *why)
 {
@@ -210,6 +212,6 @@ struct number
 store_number_of(uint64_t value)
 {
     struct number number;
-    snprintf(number.text, sizeof number.text, "%" PRIu64, value);
+    decimal_write(value, number.text);
     return number;
 }

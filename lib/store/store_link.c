@@ -5,7 +5,6 @@
 // moment the index names at least all rows of the node: a spare entry costs the
 // sweeper one look, a missing one would leave a row for ever. That holds as long as
 // the operations of one user on one node are not mixed, which is the caller's to see to.
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +43,21 @@ cut_row(const struct link *link, struct row *row)
     row->owner = row->text;
     row->epoch = second + 1;
     row->rest = third + 1;
+}
+
+// What a row of this node begins with, and what this one does: up to its epoch.
+static void
+cut_owner(const struct link *link, char ours[static NODE_ID_SIZE + 1],
+          char exact[static LINK_ROW_SIZE])
+{
+    size_t node_len = strlen(link->node);
+    memcpy(ours, link->node, node_len);
+    memcpy(ours + node_len, " ", 2);
+    link_write(link, exact);
+    char *end = exact;
+    for (int fields = 0; fields < 3; fields++)
+        end = strchr(end, ' ') + 1;
+    *end = '\0';
 }
 
 static bool
@@ -216,13 +230,9 @@ store_unregister(struct store *store, const char *user, const struct link *link,
     }
     if (!store_call_may_send(&call->call, 1))
         return;
-    char user_key[KEY_SIZE];
-    struct row row;
+    char user_key[KEY_SIZE], ours[NODE_ID_SIZE + 1], exact[LINK_ROW_SIZE];
     key_user(call->user, user_key);
-    cut_row(link, &row);
-    char ours[NODE_ID_SIZE + 1], exact[LINK_ROW_SIZE];
-    snprintf(ours, sizeof ours, "%s ", call->node);
-    snprintf(exact, sizeof exact, "%s %s ", row.owner, row.epoch);
+    cut_owner(link, ours, exact);
     store_call_eval(&call->call, on_unregistered, SCRIPT_UNREGISTER, 1,
                     EVAL_ARGV(user_key, call->device, ours, exact));
 }

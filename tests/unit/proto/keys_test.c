@@ -114,6 +114,46 @@ what_is_no_member_is_left_alone(void **state)
 }
 
 static void
+numbers_are_written_in_decimal(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t value;
+        const char *text;
+    } cases[] = {
+        {0, "0"},
+        {9, "9"},
+        {10, "10"},
+        {99, "99"},
+        {100, "100"},
+        {UINT32_MAX, "4294967295"},
+        {UINT64_C(9999999999999999999), "9999999999999999999"},
+        {UINT64_C(10000000000000000000), "10000000000000000000"},
+        {UINT64_MAX, "18446744073709551615"},
+    };
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        char text[DECIMAL_SIZE];
+        assert_int_equal(decimal_write(cases[i].value, text), strlen(cases[i].text));
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
+static void
+the_longest_row_fits(void **state)
+{
+    (void)state;
+    struct link link = {.connection = UINT64_MAX, .epoch = UINT64_MAX, .since_ms = UINT64_MAX};
+    memset(link.node, 'n', NODE_NAME_MAX);
+    memcpy(link.node + NODE_NAME_MAX, ".0123456789abcdef", NODE_INCARNATION_LEN + 2);
+    memset(link.device, 'd', IDENT_MAX_BYTES);
+    memset(link.device_class, 'c', sizeof(link.device_class) - 1);
+    char row[LINK_ROW_SIZE];
+    size_t len = link_write(&link, row);
+    assert_int_equal(len, strlen(row));
+    assert_int_equal(len, NODE_ID_SIZE - 1 + 3 * 21 + 1 + 32 + 1 + IDENT_MAX_BYTES);
+}
+
+static void
 assert_link_equal(const struct link *a, const struct link *b)
 {
     assert_string_equal(a->node, b->node);
@@ -274,7 +314,9 @@ main(void)
         cmocka_unit_test(a_key_of_what_was_not_mapped_is_our_fault),
         cmocka_unit_test(a_member_is_split_into_user_and_device),
         cmocka_unit_test(what_is_no_member_is_left_alone),
+        cmocka_unit_test(numbers_are_written_in_decimal),
         cmocka_unit_test(a_row_is_as_documented),
+        cmocka_unit_test(the_longest_row_fits),
         cmocka_unit_test(links_come_back_as_they_were),
         cmocka_unit_test(rows_that_link_write_would_not_write_are_refused),
         cmocka_unit_test(writing_an_invalid_link_is_our_fault),
