@@ -13,11 +13,17 @@
 // that change the meaning of a token (crit, b64, zip, enc), a type meant for another
 // protocol, an unknown kid, dates that are no plain integers. The first fault ends
 // the check and *claims stays untouched.
+//
+// A login costs mostly this, so: hashes need one context, made once; and the headers of
+// tokens that were good are remembered with the key they picked, since an issuer writes the
+// same header into each. Step 2 depends on the header and the keys alone, and keys are
+// never replaced. Only a right signature gets a header remembered, so strangers cannot
+// push the real ones out.
 #include "edge/token.h"
 
 #include <assert.h>
 #include <jansson.h>
-#include <openssl/core_names.h>
+#include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -27,6 +33,8 @@
 
 #define KID_MAX_BYTES 64
 #define MAC_BYTES 32
+// Three members and the longest kid, in base64.
+#define KNOWN_HEADER_BYTES 192
 // HMAC-SHA256 replaces a longer key by its hash (RFC 2104, section 2); so do we, at once.
 #define BLOCK_BYTES 64
 // Ours need 1. Some issuers nest a few levels; more is an attack on the parser's stack.
@@ -44,16 +52,32 @@ struct algorithm {
     bool (*verify)(const struct key *key, const char *text, size_t len, const uint8_t *signature);
 };
 
+// SHA-256, and what it works in: fetched and made once, either is dearer than a token.
+struct hash {
+    EVP_MD *sha256;
+    EVP_MD_CTX *context;
+};
+
 struct key {
     const struct algorithm *algorithm;
-    EVP_MAC *mac; // borrowed from token_keys
+    const struct hash *hash; // borrowed from token_keys
     char kid[KID_MAX_BYTES + 1];
-    size_t len;
-    uint8_t secret[BLOCK_BYTES];
+    uint8_t secret[BLOCK_BYTES]; // zeros behind it, as HMAC wants it
+};
+
+// The headers of good tokens, as they came; the oldest goes first.
+struct known_headers {
+    size_t next;
+    struct known_header {
+        const struct key *key; // NULL: none yet
+        size_t len;
+        char text[KNOWN_HEADER_BYTES];
+    } headers[TOKEN_MAX_KEYS];
 };
 
 struct token_keys {
-    EVP_MAC *mac;
+    struct hash hash;
+    struct known_headers *known;
     size_t count;
     struct key *keys; // TOKEN_MAX_KEYS, in pages of their own, kept out of core dumps
 };
@@ -70,21 +94,35 @@ struct parts {
     size_t signed_len; // header, dot and claims
 };
 
+// The hash of the key, each byte changed by `pad`, and the text.
+static bool
+hash_keyed(const struct key *key, uint8_t pad, const void *text, size_t len,
+           uint8_t out[static MAC_BYTES])
+{
+    EVP_MD_CTX *context = key->hash->context;
+    uint8_t block[BLOCK_BYTES];
+    unsigned written = 0;
+    for (size_t i = 0; i < sizeof(block); i++)
+        block[i] = key->secret[i] ^ pad;
+    bool is_done = EVP_DigestInit_ex2(context, key->hash->sha256, NULL) == 1 &&
+                   EVP_DigestUpdate(context, block, sizeof(block)) == 1 &&
+                   EVP_DigestUpdate(context, text, len) == 1 &&
+                   EVP_DigestFinal_ex(context, out, &written) == 1;
+    OPENSSL_cleanse(block, sizeof(block));
+    return is_done && written == MAC_BYTES;
+}
+
+// HMAC, RFC 2104, section 2. OpenSSL's own makes five contexts for one, and a context of
+// it that is kept would hold the key on the heap, where core dumps have it.
 static bool
 sign_hmac(const struct key *key, const char *text, size_t len, uint8_t *signature)
 {
-    char digest[] = OSSL_DIGEST_NAME_SHA2_256;
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_end(),
-    };
-    size_t written = 0;
-    EVP_MAC_CTX *mac = EVP_MAC_CTX_new(key->mac);
-    bool is_done = mac != NULL && EVP_MAC_init(mac, key->secret, key->len, params) == 1 &&
-                   EVP_MAC_update(mac, (const unsigned char *)text, len) == 1 &&
-                   EVP_MAC_final(mac, signature, &written, MAC_BYTES) == 1;
-    EVP_MAC_CTX_free(mac);
-    return is_done && written == MAC_BYTES;
+    uint8_t inner[MAC_BYTES];
+    bool is_done = hash_keyed(key, 0x36, text, len, inner) &&
+                   hash_keyed(key, 0x5c, inner, sizeof(inner), signature);
+    OPENSSL_cleanse(inner, sizeof(inner));
+    // The context starts anew, so that the signature does not stay in it either.
+    return EVP_DigestInit_ex2(key->hash->context, key->hash->sha256, NULL) == 1 && is_done;
 }
 
 static bool
@@ -105,13 +143,17 @@ token_keys_new(void)
 {
     struct token_keys *keys = calloc(1, sizeof(*keys));
     void *pages = mmap(NULL, KEYS_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    if (keys == NULL || pages == MAP_FAILED || mac == NULL)
+    struct known_headers *known = calloc(1, sizeof(*known));
+    struct hash hash = {EVP_MD_fetch(NULL, "SHA256", NULL), EVP_MD_CTX_new()};
+    if (keys == NULL || pages == MAP_FAILED || known == NULL || hash.sha256 == NULL ||
+        hash.context == NULL)
         abort();
     // Only a precaution: a kernel that cannot do it is no reason not to start.
     (void)madvise(pages, KEYS_SIZE, MADV_DONTDUMP);
-    keys->mac = mac;
+    keys->hash = hash;
+    keys->known = known;
     keys->keys = pages;
+    json_object_seed(0); // it reads a file; not while clients wait
     return keys;
 }
 
@@ -122,7 +164,9 @@ token_keys_free(struct token_keys *keys)
         return;
     OPENSSL_cleanse(keys->keys, KEYS_SIZE);
     munmap(keys->keys, KEYS_SIZE);
-    EVP_MAC_free(keys->mac);
+    EVP_MD_CTX_free(keys->hash.context);
+    EVP_MD_free(keys->hash.sha256);
+    free(keys->known);
     free(keys);
 }
 
@@ -151,14 +195,12 @@ token_keys_add_hs256(struct token_keys *keys, const char *kid, const void *secre
         (is_named && !kid_is_valid(kid)) || key_find(keys, kid) != NULL)
         return SY_EINVAL;
     struct key *key = &keys->keys[keys->count];
-    if (len <= BLOCK_BYTES) {
+    if (len <= BLOCK_BYTES)
         memcpy(key->secret, secret, len);
-        key->len = len;
-    } else if (EVP_Q_digest(NULL, "SHA256", NULL, secret, len, key->secret, &key->len) != 1) {
+    else if (EVP_Q_digest(NULL, "SHA256", NULL, secret, len, key->secret, NULL) != 1)
         return SY_EINVAL;
-    }
     key->algorithm = &hs256;
-    key->mac = keys->mac;
+    key->hash = &keys->hash;
     memcpy(key->kid, kid, strlen(kid) + 1);
     keys->count++;
     return 0;
@@ -166,17 +208,17 @@ token_keys_add_hs256(struct token_keys *keys, const char *kid, const void *secre
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-static int
-base64url_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
+// One more than what each character stands for; 0: nothing.
+static const uint8_t base64url_values[UCHAR_MAX + 1] = {
+    ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,
+    ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
+    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24,
+    ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32,
+    ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
+    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48,
+    ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
+    ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
+};
 
 // RFC 7515 base64url: no padding, no line breaks, unused bits zero, so that bytes have
 // one spelling. `out` has room for len * 3 / 4 bytes. False if it is not that.
@@ -187,10 +229,10 @@ base64url_read(struct segment in, uint8_t *out, size_t *out_len)
     unsigned held = 0;
     size_t written = 0;
     for (size_t i = 0; i < in.len; i++) {
-        int value = base64url_value(in.text[i]);
-        if (value < 0)
+        uint32_t value = base64url_values[(unsigned char)in.text[i]];
+        if (value == 0)
             return false;
-        bits = (bits << 6 | (uint32_t)value) & 0xfff;
+        bits = (bits << 6 | (value - 1)) & 0xfff;
         held += 6;
         if (held >= 8) {
             held -= 8;
@@ -310,6 +352,41 @@ check_header(const struct token_keys *keys, const json_t *header, const struct k
         return "alg is not that of the key";
     *out = key;
     return NULL;
+}
+
+// The key that a good token with this very header had, or NULL.
+static const struct key *
+recall_header(const struct token_keys *keys, struct segment header)
+{
+    for (size_t i = 0; i < TOKEN_MAX_KEYS; i++) {
+        const struct known_header *known = &keys->known->headers[i];
+        if (known->key != NULL && known->len == header.len &&
+            memcmp(known->text, header.text, header.len) == 0)
+            return known->key;
+    }
+    return NULL;
+}
+
+static void
+remember_header(const struct token_keys *keys, struct segment header, const struct key *key)
+{
+    if (header.len > KNOWN_HEADER_BYTES)
+        return;
+    struct known_header *known = &keys->known->headers[keys->known->next++ % TOKEN_MAX_KEYS];
+    known->key = key;
+    known->len = header.len;
+    memcpy(known->text, header.text, header.len);
+}
+
+static const char *
+read_header(const struct token_keys *keys, struct segment segment, const struct key **key)
+{
+    json_t *header = read_object(segment);
+    if (header == NULL)
+        return "the header is not base64url of a small JSON object";
+    const char *fault = check_header(keys, header, key);
+    json_decref(header);
+    return fault;
 }
 
 static const char *
@@ -466,16 +543,16 @@ find_fault(const struct token_keys *keys, const struct token_rules *rules, const
     const char *fault = split(token, len, &parts);
     if (fault != NULL)
         return fault;
-    json_t *header = read_object(parts.header);
-    if (header == NULL)
-        return "the header is not base64url of a small JSON object";
-    const struct key *key = NULL;
-    fault = check_header(keys, header, &key);
-    json_decref(header);
+    const struct key *key = recall_header(keys, parts.header);
+    bool is_new = key == NULL;
+    if (is_new)
+        fault = read_header(keys, parts.header, &key);
     if (fault == NULL)
         fault = check_signature(key, token, &parts);
     if (fault != NULL)
         return fault;
+    if (is_new)
+        remember_header(keys, parts.header, key);
     json_t *object = read_object(parts.claims);
     if (object == NULL)
         return "the claims are not base64url of a small JSON object";

@@ -31,6 +31,7 @@ struct token_claims {
     bool may_broadcast; // "broadcast" is a word of scope (RFC 8693, 4.2)
 };
 
+// For one thread: a check uses what the keys hold, and remembers headers of good tokens there.
 // Keys by id: a token without kid is tried against the key with id "" only.
 struct token_keys *token_keys_new(void);
 void token_keys_free(struct token_keys *keys); // wipes them

@@ -99,6 +99,21 @@ test_keys(void)
     return keys;
 }
 
+// Whatever was said of a token is said again once the header of a good one is known.
+static void
+check_again(struct token_keys *keys, const struct token_rules *by, const char *token, size_t len,
+            uint64_t now_s, int before, const char *why)
+{
+    struct token_claims claims;
+    const char *reason = NULL;
+    char good[TEXT_MAX];
+    make("{'alg':'HS256'}", "{'sub':'a','exp':1700000001}", good);
+    assert_int_equal(token_check(keys, &any_rules, good, strlen(good), NOW_S, &claims, &reason), 0);
+    assert_int_equal(token_check(keys, by, token, len, now_s, &claims, &reason), before);
+    if (before != 0)
+        assert_string_equal(reason, why);
+}
+
 // NULL: accepted, else the reason. Refused claims must stay as they were.
 static const char *
 check_bytes(const struct token_rules *by, const char *token, size_t len, uint64_t now_s,
@@ -110,6 +125,7 @@ check_bytes(const struct token_rules *by, const char *token, size_t len, uint64_
     *claims = before;
     const char *why = NULL;
     int got = token_check(keys, by, token, len, now_s, claims, &why);
+    check_again(keys, by, token, len, now_s, got, why);
     token_keys_free(keys);
     if (got == 0)
         return NULL;
@@ -532,6 +548,53 @@ claims_of_a_good_token_are_handed_out(void **state)
     assert_string_equal(claims.user, "bo");
     assert_string_equal(claims.id, "");
     assert_int_equal(claims.issued_s, 0);
+}
+
+static int
+check_with(struct token_keys *keys, const char *token)
+{
+    struct token_claims claims;
+    const char *why = "";
+    int got = token_check(keys, &any_rules, token, strlen(token), NOW_S, &claims, &why);
+    if (got != 0)
+        assert_string_equal(why, BAD_MAC);
+    return got;
+}
+
+// More of them than are remembered, one too long for that, each good and with a wrong
+// signature, in turn.
+static void
+a_known_header_still_needs_its_own_keys_signature(void **state)
+{
+    (void)state;
+    static const char *const headers[] = {
+        "{'alg':'HS256'}",
+        "{'alg':'HS256','typ':'JWT'}",
+        "{'typ':'JWT','alg':'HS256'}",
+        "{'alg':'HS256','typ':'jwt'}",
+        "{'alg':'HS256','typ':'at+jwt'}",
+        "{ 'alg':'HS256'}",
+        "{'alg':'HS256',   'x':'0123456789012345678901234567890123456789012345678901234567890123"
+        "45678901234567890123456789012345678901234567890123456789012345678901234567890123456789'}",
+        "{'alg':'HS256','kid':'second'}",
+    };
+    struct token_keys *keys = test_keys();
+    assert_int_equal(token_keys_add_hs256(keys, "second", stranger, strlen(stranger)), 0);
+    for (unsigned round = 0; round < 3; round++) {
+        for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+            bool is_second = strstr(headers[i], "second") != NULL;
+            char head[TEXT_MAX], body[TEXT_MAX], right[TEXT_MAX], wrong[TEXT_MAX];
+            encode_json(headers[i], head);
+            encode_json("{'sub':'a','exp':1700000001}", body);
+            join(head, body, is_second ? stranger : secret, "SHA256", right);
+            join(head, body, is_second ? secret : stranger, "SHA256", wrong);
+            assert_int_equal(check_with(keys, wrong), SY_EDENIED);
+            assert_int_equal(check_with(keys, right), 0);
+            assert_int_equal(check_with(keys, wrong), SY_EDENIED);
+            assert_int_equal(check_with(keys, right), 0);
+        }
+    }
+    token_keys_free(keys);
 }
 
 // RFC 7515, appendix A.1: header and claims as printed there, line breaks and all.
@@ -1002,6 +1065,7 @@ main(void)
         cmocka_unit_test(every_changed_bit_is_noticed),
         cmocka_unit_test(every_cut_token_is_refused),
         cmocka_unit_test(claims_of_a_good_token_are_handed_out),
+        cmocka_unit_test(a_known_header_still_needs_its_own_keys_signature),
         cmocka_unit_test(the_example_of_rfc_7515_has_a_right_signature),
         cmocka_unit_test(exp_is_kept_to_the_second),
         cmocka_unit_test(nbf_is_kept_to_the_second),
