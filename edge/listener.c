@@ -26,6 +26,7 @@
 
 #include "lib/base/log.h"
 #include "lib/base/table.h"
+#include "proto/keys.h"
 
 #define BATCH 64     // sockets a turn: more would make connected clients wait
 #define PAUSE_MS 100 // long enough for others to end, short enough to go unnoticed
@@ -71,24 +72,39 @@ address_key(const struct sockaddr_storage *from, uint8_t key[static 16])
     memcpy(key, &in6->sin6_addr, len);
 }
 
+// Without printf, which inet_ntop uses too: each socket is named, and few names are read.
+static void
+write_ipv4_name(struct caller *caller, const uint8_t bytes[static 4], unsigned port)
+{
+    const unsigned numbers[] = {bytes[0], bytes[1], bytes[2], bytes[3], port};
+    char *at = caller->name;
+    for (size_t i = 0; i < 5; i++) {
+        char digits[DECIMAL_SIZE];
+        size_t len = decimal_write(numbers[i], digits);
+        memcpy(at, digits, len);
+        at[len] = i < 3 ? '.' : i == 3 ? ':' : '\0';
+        at += len + 1;
+    }
+}
+
 static void
 peer_write_name(struct caller *caller, const struct sockaddr_storage *from)
 {
-    char text[INET6_ADDRSTRLEN] = "?";
     if (from->ss_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)from;
-        inet_ntop(AF_INET, &in->sin_addr, text, sizeof text);
-        snprintf(caller->name, sizeof caller->name, "%s:%u", text, ntohs(in->sin_port));
+        uint8_t bytes[4];
+        memcpy(bytes, &in->sin_addr, sizeof bytes);
+        write_ipv4_name(caller, bytes, ntohs(in->sin_port));
         return;
     }
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)from;
-    bool is_mapped = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
-    if (is_mapped)
-        inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], text, sizeof text);
-    else
-        inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof text);
-    snprintf(caller->name, sizeof caller->name, is_mapped ? "%s:%u" : "[%s]:%u", text,
-             ntohs(in6->sin6_port));
+    if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+        write_ipv4_name(caller, in6->sin6_addr.s6_addr + 12, ntohs(in6->sin6_port));
+        return;
+    }
+    char text[INET6_ADDRSTRLEN] = "?";
+    inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof text);
+    snprintf(caller->name, sizeof caller->name, "[%s]:%u", text, ntohs(in6->sin6_port));
 }
 
 // The address, with this socket counted; NULL if it has its number already.

@@ -7,7 +7,6 @@
 #include "edge/registry.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,9 +20,11 @@ row_of(const struct link_state *link)
 {
     struct link row = {
         .connection = link->connection, .epoch = link->epoch, .since_ms = link->since_ms};
+    size_t device_len = strlen(link->device);
+    assert(device_len < sizeof(row.device));
     memcpy(row.node, link->edge->node, sizeof(row.node));
-    snprintf(row.device, sizeof(row.device), "%s", link->device);
-    snprintf(row.device_class, sizeof(row.device_class), "%s", link->device_class);
+    memcpy(row.device, link->device, device_len + 1);
+    memcpy(row.device_class, link->device_class, sizeof(row.device_class));
     return row;
 }
 
@@ -60,7 +61,9 @@ link_new(struct edge *edge, struct session *session, const char *device_class)
     link->session = session;
     link->connection = session->connection;
     link->since_ms = edge->wall_ms;
-    snprintf(link->device_class, sizeof(link->device_class), "%s", device_class);
+    size_t class_len = strlen(device_class);
+    assert(class_len < sizeof(link->device_class)); // session.c refused a longer one
+    memcpy(link->device_class, device_class, class_len + 1);
     link->prev = registry->last_link;
     *(registry->last_link != NULL ? &registry->last_link->next : &registry->links) = link;
     registry->last_link = link;
