@@ -45,7 +45,6 @@ link_free(struct link_state *link)
     registry->count--;
     if (link->session != NULL)
         link->session->link = NULL;
-    free(link->device);
     free(link);
 }
 
@@ -53,9 +52,11 @@ static struct link_state *
 link_new(struct edge *edge, struct session *session, const char *device_class)
 {
     struct registry *registry = &edge->registry;
-    struct link_state *link = calloc(1, sizeof(*link));
-    if (link == NULL || (link->device = strdup(session->device)) == NULL)
+    size_t device_size = strlen(session->device) + 1;
+    struct link_state *link = calloc(1, sizeof(*link) + device_size);
+    if (link == NULL)
         abort();
+    memcpy(link->device, session->device, device_size);
     link->edge = edge;
     link->user = session->user;
     link->session = session;

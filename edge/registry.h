@@ -49,8 +49,8 @@ struct link_state {
     uint64_t since_ms;
     uint8_t known; // enum link_known
     bool must_verify;
-    char *device;
     char device_class[33];
+    char device[]; // its length is the session's
 };
 
 struct registry {

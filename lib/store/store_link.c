@@ -111,8 +111,8 @@ read_registered(const struct redisReply *answer, size_t from, struct store_regis
         return false;
     out->replaced = len > 0;
     out->old = link_read(row, len, old) ? old : NULL;
-    const char **list = calloc(watchers + 1, sizeof *list);
-    if (!list)
+    const char **list = watchers > 0 ? calloc(watchers, sizeof *list) : NULL;
+    if (watchers > 0 && !list)
         abort();
     out->watcher_count = 0;
     for (size_t i = 0; i < watchers; i++) {
@@ -133,6 +133,20 @@ free_watchers(const struct store_registered *answer)
 
 // Register.
 
+static bool
+read_register(const struct redisReply *answer, struct store_registered *out, struct link *old)
+{
+    const char *text;
+    size_t len;
+    uint64_t epoch;
+    if (!redis_read_text(answer, &text, &len))
+        return read_registered(answer, 0, out, old);
+    if (!redis_read_u64(answer, &epoch))
+        return false;
+    *out = (struct store_registered){.epoch = epoch};
+    return true;
+}
+
 static void
 fail_register(struct call *base)
 {
@@ -147,7 +161,7 @@ on_registered(void *arg, int error, const struct redisReply *answer)
     struct link_call *call = arg;
     struct store_registered registered;
     struct link old;
-    if (store_call_note(&call->call, error) || !read_registered(answer, 0, &registered, &old)) {
+    if (store_call_note(&call->call, error) || !read_register(answer, &registered, &old)) {
         store_call_give_up(&call->call, "register");
         return;
     }
