@@ -8,8 +8,10 @@
 // destroyed again, which frees it; then our handles go, and `closed` is called.
 //
 // Limits: libwebsockets sizes two tables by RLIMIT_NOFILE when the context is made, 16 bytes
-// for each possible descriptor, and falls back to 2,560 if the limit is over ten million. So
-// the limit is raised as far as connections can need it and the hard limit allows, not further.
+// for each possible descriptor, and falls back to 2,560 if the limit is over ten million. It
+// also looks through one of them, whole, whenever a connection closes. So the limit is made
+// what connections can need, as far as the hard limit allows: raised or, where a container
+// or systemd set a million, lowered.
 #include "edge/server_internal.h"
 
 #include <assert.h>
@@ -122,11 +124,11 @@ has_tls(const struct server *server)
 // Beginning.
 
 static void
-raise_descriptor_limit(const struct server_opts *opts)
+set_descriptor_limit(const struct server_opts *opts)
 {
     struct rlimit limit;
     rlim_t wanted = (rlim_t)opts->max_connections + opts->max_half_open + OTHER_DESCRIPTORS;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == wanted)
         return;
     rlim_t hard = limit.rlim_max;
     limit.rlim_cur = hard == RLIM_INFINITY || hard > wanted ? wanted : hard;
@@ -330,7 +332,7 @@ server_open(uv_loop_t *loop, const struct server_opts *opts, struct edge *edge, 
     lws_log.loop = loop;
     lws_log.limit.interval_ms = LOG_EVERY_MS;
     lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
-    raise_descriptor_limit(&server->opts);
+    set_descriptor_limit(&server->opts);
     int error = check_tls(&server->opts, why);
     if (error == 0)
         error = open_listeners(server, why);

@@ -694,6 +694,37 @@ a_request_that_does_not_end_has_5_s(void **state)
     client_close(&dripping);
 }
 
+// Others than clients: 1024, see server.c.
+static void
+open_under_limit(struct edge *rig, rlim_t current)
+{
+    struct rlimit before, limit;
+    getrlimit(RLIMIT_NOFILE, &before);
+    if (before.rlim_max < 1300)
+        skip();
+    limit = before;
+    limit.rlim_cur = current;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    rig->opts.max_connections = 100;
+    rig->opts.max_half_open = 10;
+    rig_open(rig);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    assert_int_equal(limit.rlim_cur, 100 + 10 + 1024);
+    setrlimit(RLIMIT_NOFILE, &before);
+}
+
+static void
+a_limit_of_descriptors_that_is_too_high_is_lowered(void **state)
+{
+    open_under_limit(*state, 1300);
+}
+
+static void
+a_limit_of_descriptors_that_is_too_low_is_raised(void **state)
+{
+    open_under_limit(*state, 300);
+}
+
 static void
 without_descriptors_a_client_is_sent_away_and_the_others_wait(void **state)
 {
@@ -1175,6 +1206,8 @@ main(void)
         UNOPENED(one_address_has_a_limited_number_of_sockets),
         UNOPENED(sockets_that_are_no_WebSocket_yet_are_limited),
         OPENED(a_request_that_does_not_end_has_5_s),
+        UNOPENED(a_limit_of_descriptors_that_is_too_high_is_lowered),
+        UNOPENED(a_limit_of_descriptors_that_is_too_low_is_raised),
         OPENED(without_descriptors_a_client_is_sent_away_and_the_others_wait),
         OPENED(after_stop_accepting_nobody_comes_and_those_there_stay),
         UNOPENED(a_port_that_is_taken_is_named),
