@@ -230,8 +230,9 @@ class Runner:
 
     def s4(self):
         for users in (1000, 10000) if self.options.quick else (1000, 5000, 10000, 19000):
+            seconds = 5 if self.options.quick else 60 if users > 10000 else 15
             case = Case("S4", "%d idle" % users, "idle", edges=1, fresh=True, calls=False, users=users, in_flight=200,
-                        seconds=5 if self.options.quick else 60)
+                        seconds=seconds)
             yield self.play(case, self.idle, most=2)  # bytes hardly differ, and it is long
 
     def idle(self, case, side):
@@ -288,7 +289,7 @@ class Runner:
         return result
 
     def s6(self):
-        seconds = 5 if self.options.quick else 60
+        seconds = 5 if self.options.quick else 30
         for use, where in ((1, "same edge"), (2, "across")):
             yield self.play(Case("S6", "5k/s %s, 10k idle" % where, "pairs", use=use, calls=False, pairs=500, idle=10000,
                                  in_flight=200, rate=5000, body=128, warm=1, seconds=seconds))
@@ -365,6 +366,14 @@ def print_head():
     print("%-34s %9s %9s %9s %13s %13s %6s %8s %8s %8s  %s  %s" % COLUMNS, flush=True)
 
 
+def kept(path, scenarios):
+    """What an earlier run found out about scenarios that this one does not repeat."""
+    if not os.path.exists(path):
+        return []
+    with open(path) as file:
+        return [case for case in json.load(file)["cases"] if case["scenario"] not in scenarios]
+
+
 def main():
     parser = argparse.ArgumentParser(usage="run.sh [--quick] [--repeats N] [--seconds S] [--pin] [scenario...]")
     parser.add_argument("--quick", action="store_true")
@@ -383,7 +392,7 @@ def main():
     os.makedirs(os.path.dirname(options.out), exist_ok=True)
 
     results = {"machine": rig.machine(), "repeats": options.repeats, "seconds": options.seconds,
-               "pinned": bool(options.pin), "cases": []}
+               "pinned": bool(options.pin), "cases": kept(options.out, wanted)}
     print("; ".join("%s %s" % item for item in results["machine"].items()))
     print_head()
     runner = Runner(options)
