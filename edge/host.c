@@ -39,6 +39,7 @@ struct host {
     uv_timer_t leave_look;
     uv_signal_t signals[3];
     const struct settings *settings;
+    struct worker *worker; // NULL: none
     struct edge edge;
     struct auth auth;
     struct server *server;
@@ -313,6 +314,8 @@ on_signal(uv_signal_t *handle, int number)
             log_info("tls_reloaded", "node=%s", host->edge.node);
         return;
     }
+    if (host->phase != PHASE_RUNNING && host->worker != NULL)
+        return;
     if (host->phase != PHASE_RUNNING) {
         log_warn("leaving_at_once", "node=%s", host->edge.node);
         _exit(1);
@@ -411,6 +414,7 @@ open_server(struct host *host)
     struct server_opts opts = {
         .host = s->listen_host,
         .port = (unsigned)s->listen_port,
+        .shares_port = host->worker != NULL,
         .private_host = s->private_host,
         .private_port = (unsigned)s->private_port,
         .tls_cert_file = s->listen_tls_cert_file,
@@ -491,19 +495,22 @@ fini(struct host *host)
 }
 
 int
-host_run(const struct settings *settings)
+host_run(const struct settings *settings, struct worker *worker)
 {
     struct host *host = calloc(1, sizeof(*host));
     if (host == NULL || uv_loop_init(&host->loop) != 0)
         abort();
     signal(SIGPIPE, SIG_IGN);
     host->settings = settings;
+    host->worker = worker;
     host->long_turn.interval_ms = 10000;
     fill_edge(host);
     if ((!settings_is_alone(settings) && open_cluster(host) != 0) || open_server(host) != 0)
         exit(EXIT_CONFIG); // nothing was promised to anybody yet
     start_handles(host);
     say_how(host);
+    if (worker != NULL)
+        worker_is_listening(worker);
     uv_run(&host->loop, UV_RUN_DEFAULT);
     log_info("left", "node=%s", host->edge.node);
     fini(host);

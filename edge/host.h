@@ -6,10 +6,15 @@
 //    of the directory, the lease given back, exit 0. drain.timeout bounds all of it; a
 //    second signal ends it at once.
 // 4. SIGHUP: certificate and key are read again.
+//
+// As a worker: a second SIGTERM is ignored, since whoever signals a whole process group (a
+// terminal, a service manager) reaches us both directly and through the parent, which
+// kills when it is told twice.
 #pragma once
 
 #include "edge/settings.h"
+#include "edge/workers.h"
 
 // Runs until it is told to end; the process's exit code. Settings must have passed
-// settings_check and stay valid.
-int host_run(const struct settings *settings);
+// settings_check and stay valid. worker: NULL if nobody shares the public port.
+int host_run(const struct settings *settings, struct worker *worker);

@@ -17,17 +17,39 @@
 #include "lib/base/log.h"
 #include "lib/base/rand.h"
 
+// Beyond drain.timeout, which a worker keeps by itself unless it is stuck.
+#define KILL_AFTER_MS 5000
+
 extern char **environ;
 
-static const char usage[] = "usage: switchyard-edge [serve] [--config FILE] [settings as flags]\n"
-                            "       switchyard-edge check-config [--config FILE]\n"
-                            "       switchyard-edge config defaults|env|show|origin|doc\n"
-                            "       switchyard-edge gen-config\n"
-                            "       switchyard-edge gen-token --user USER [--ttl 1h]\n"
-                            "       switchyard-edge check-token TOKEN\n"
-                            "       switchyard-edge health\n"
-                            "       switchyard-edge version\n"
-                            "Settings: switchyard-edge --help\n";
+static const char usage[] =
+    "usage: switchyard-edge [serve] [--workers N] [--config FILE] [settings as flags]\n"
+    "       switchyard-edge check-config [--config FILE]\n"
+    "       switchyard-edge config defaults|env|show|origin|doc\n"
+    "       switchyard-edge gen-config\n"
+    "       switchyard-edge gen-token --user USER [--ttl 1h]\n"
+    "       switchyard-edge check-token TOKEN\n"
+    "       switchyard-edge health\n"
+    "       switchyard-edge version\n"
+    "Settings: switchyard-edge --help\n";
+
+static int64_t
+private_port_of(const struct settings *settings, unsigned worker)
+{
+    return settings->private_port == 0 ? 0 : settings->private_port + worker - 1;
+}
+
+static int
+run_worker(const void *arg, struct worker *worker)
+{
+    static char name[sizeof("worker-4294967295")];
+    struct settings mine = *(const struct settings *)arg;
+    mine.listen_port = worker->port;
+    mine.private_port = private_port_of(&mine, worker->number);
+    snprintf(name, sizeof(name), "worker-%u", worker->number);
+    log_setup_name(name);
+    return host_run(&mine, worker);
+}
 
 static int
 serve(const struct settings *settings)
@@ -35,7 +57,16 @@ serve(const struct settings *settings)
     if (settings_check(settings, stderr) != 0)
         return EXIT_CONFIG;
     log_setup_words(settings->log_level, settings->log_format);
-    return host_run(settings);
+    struct workers_opts opts = {
+        .count = settings_workers(settings),
+        .host = settings->listen_host,
+        .port = (unsigned)settings->listen_port,
+        .is_pinned = settings->workers_pin,
+        .leave_ms = (uint64_t)settings->drain_timeout + KILL_AFTER_MS,
+        .work = run_worker,
+        .arg = settings,
+    };
+    return opts.count > 1 ? workers_run(&opts) : host_run(settings, NULL);
 }
 
 static int
@@ -191,12 +222,12 @@ dial(const char *host, int64_t port)
 }
 
 static int
-health(const struct settings *settings)
+health_of(const char *host, int64_t port)
 {
     static const char request[] = "GET /readyz HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n";
     char answer[8192];
     size_t len = 0;
-    int fd = dial(settings->private_host, settings->private_port);
+    int fd = dial(host, port);
     if (fd >= 0 && write(fd, request, sizeof(request) - 1) == (ssize_t)sizeof(request) - 1) {
         ssize_t got;
         while (len < sizeof(answer) - 1 &&
@@ -208,14 +239,25 @@ health(const struct settings *settings)
     answer[len] = '\0';
     const char *body = strstr(answer, "\r\n\r\n");
     if (body == NULL) {
-        fprintf(stderr, "no answer from %s:%lld\n", settings->private_host,
-                (long long)settings->private_port);
+        fprintf(stderr, "no answer from %s:%lld\n", host, (long long)port);
         return EXIT_UNAVAILABLE;
     }
     printf("%s", body + 4);
     return strncmp(answer, "HTTP/1.", 7) == 0 && strncmp(answer + 8, " 200", 4) == 0
                ? 0
                : EXIT_UNAVAILABLE;
+}
+
+// All workers are asked; one that is not ready is enough to say so.
+static int
+health(const struct settings *settings)
+{
+    int code = 0;
+    for (unsigned worker = 1; worker <= settings_workers(settings); worker++) {
+        int one = health_of(settings->private_host, private_port_of(settings, worker));
+        code = code == 0 ? one : code;
+    }
+    return code;
 }
 
 // Takes `flag VALUE` or `flag=VALUE` out of argv; NULL if it is not there.
@@ -279,8 +321,11 @@ main(int argc, char **argv)
     bool makes_token = argc > 1 && strcmp(argv[1], "gen-token") == 0;
     const char *user = makes_token ? take_flag(&argc, argv, "--user") : NULL;
     const char *ttl = makes_token ? take_flag(&argc, argv, "--ttl") : NULL;
+    const char *workers = take_flag(&argc, argv, "--workers");
     conf_init(&conf, "switchyard-edge", settings_rows, settings_count, &settings);
     int error = conf_load_all(&conf, &argc, argv, environ, stderr);
+    if (error == 0 && workers != NULL)
+        error = conf_set(&conf, "workers.count", workers, "--workers", stderr);
     int code = error == 1 ? 0 : EXIT_CONFIG;
     if (error == 0)
         code = run(&conf, &settings, argc, argv, user, ttl);

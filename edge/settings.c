@@ -6,6 +6,7 @@
 
 #include "edge/token.h"
 #include "edge/web_origin.h"
+#include "edge/workers.h"
 #include "proto/ident.h"
 
 #define KIB 1024
@@ -123,6 +124,15 @@ const struct conf_row settings_rows[] = {
     ROW(STRING, "web.root", web_root, "", 4095,
         "Directory whose files the public port serves. Empty: none."),
 
+    ROW(NUMBER, "workers.count", CONF_INT, workers_count, "1", 0, WORKERS_MAX,
+        "Processes that share the public port, each an edge of its own with its own node id and "
+        "limits; also --workers. The private port of the first is private.port, of the next one "
+        "more, and so on. 0: one for each core the process may run on. More than one needs "
+        "nats.url and redis.url."),
+    {"workers.pin", CONF_BOOL, offsetof(struct settings, workers_pin), "false", 0, 0, NULL, false, false,
+        "Keeps each worker on a core of its own, the first on the first core the process may run "
+        "on. Nothing with one worker."},
+
     ROW(CHOICE, "log.level", log_level, "info", "error|warn|info|debug", "Least level logged."),
     ROW(CHOICE, "log.format", log_format, "auto", "auto|text|json",
         "auto: text on a terminal, JSON otherwise."),
@@ -143,6 +153,12 @@ settings_need_token(const struct settings *settings)
     if (strcmp(settings->auth_mode, "auto") == 0)
         return settings->auth_hs256_secret[0] != '\0';
     return strcmp(settings->auth_mode, "token") == 0;
+}
+
+unsigned
+settings_workers(const struct settings *settings)
+{
+    return settings->workers_count == 0 ? workers_cores() : (unsigned)settings->workers_count;
 }
 
 bool
@@ -185,6 +201,12 @@ complaint(const struct settings *s)
         return "node.name must be 1 to 40 of a-z, 0-9 and '-'";
     if ((s->nats_url[0] == '\0') != (s->redis_url[0] == '\0'))
         return "nats.url and redis.url go together: set both for a cluster, none to run alone";
+    if (settings_workers(s) > 1 && settings_is_alone(s))
+        return "workers.count is more than one (0: one for each core), and workers reach each "
+               "other's clients through NATS and Redis: set nats.url and redis.url, or "
+               "workers.count 1";
+    if (s->private_port != 0 && s->private_port + settings_workers(s) - 1 > 65535)
+        return "private.port is too high: each worker takes one port more, up to 65535";
     if ((s->listen_tls_cert_file[0] == '\0') != (s->listen_tls_key_file[0] == '\0'))
         return "listen.tls_cert_file and listen.tls_key_file go together";
     if (settings_need_token(s) && !has_secret)

@@ -52,6 +52,8 @@ struct settings {
     int64_t routes_max;
     int64_t drain_timeout;
     const char *web_root;
+    int64_t workers_count;
+    bool workers_pin;
     const char *log_level;
     const char *log_format;
 };
@@ -65,5 +67,7 @@ MUST_USE
 int settings_check(const struct settings *settings, FILE *complaints);
 // Whether clients must bring a token ("auto" decided).
 bool settings_need_token(const struct settings *settings);
+// How many processes share the public port (workers.count, with 0 made a number).
+unsigned settings_workers(const struct settings *settings);
 // Neither NATS nor Redis: local delivery only.
 bool settings_is_alone(const struct settings *settings);

@@ -59,6 +59,12 @@ log_setup_words(const char *level, const char *format)
     log_setup(wanted, is_json ? LOG_JSON : LOG_TEXT, NULL);
 }
 
+void
+log_setup_name(const char *name)
+{
+    program_name = name;
+}
+
 bool
 log_enabled(enum log_level level)
 {

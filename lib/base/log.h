@@ -29,6 +29,8 @@ void log_setup(enum log_level level, enum log_format format, const char *name);
 // The same from the words of the settings log.level (error|warn|info|debug) and log.format
 // (auto|text|json; auto: text on a terminal).
 void log_setup_words(const char *level, const char *format);
+// Only the name, as log_setup takes it.
+void log_setup_name(const char *name);
 bool log_enabled(enum log_level level);
 void log_line(enum log_level level, const char *event, const char *format, ...) PRINTF_LIKE(3, 4);
 

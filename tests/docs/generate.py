@@ -52,6 +52,7 @@ EDGE_RULES = """
 `switchyard-edge check-config` and the start refuse, with exit code 78:
 
 - `nats.url` without `redis.url`, or the reverse: both make a cluster, neither an edge that runs alone;
+- more than one worker without `nats.url` and `redis.url`, or with a `private.port` that leaves no room for theirs;
 - `listen.tls_cert_file` without `listen.tls_key_file`, or the reverse;
 - `auth.mode` `token` without `auth.hs256_secret`;
 - a key shorter than 32 bytes, or two keys with the same key id;

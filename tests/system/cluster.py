@@ -46,22 +46,28 @@ raise_file_limit()
 port_claims = []  # an abstract socket per port handed out, held as long as this process lives
 
 
-def free_port():
-    """A port nobody listens on, and no other test will be given. Below the ephemeral range, so
-    that no outgoing connection takes it while a server of ours is down."""
+def claim_port(port):
+    """Whether nobody listens on it, and no other test was given it; then it is ours."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind("\0switchyard-test-port-%d" % port)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        claim.close()
+        return False
+    port_claims.append(claim)
+    return True
+
+
+def free_port(row=1):
+    """A port, or the first of so many in a row. Below the ephemeral range, so that no outgoing
+    connection takes it while a server of ours is down."""
     while True:
-        port = random.randrange(20000, 32000)
-        claim = socket.socket(socket.AF_UNIX)
-        try:
-            claim.bind("\0switchyard-test-port-%d" % port)
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(("127.0.0.1", port))
-        except OSError:
-            claim.close()
-            continue
-        port_claims.append(claim)
-        return port
+        first = random.randrange(20000, 32000)
+        if all(claim_port(port) for port in range(first, first + row)):
+            return first
 
 
 def find_server(name):

@@ -12,6 +12,7 @@
 
 #include "edge/auth.h"
 #include "edge/settings.h"
+#include "edge/workers.h"
 
 #define GOOD_SECRET "0123456789abcdef0123456789abcdef"
 
@@ -28,6 +29,7 @@ defaults(void)
         if (is_text)
             memcpy((char *)&settings + row->offset, &row->value, sizeof(row->value));
     }
+    settings.workers_count = 1;
     return settings;
 }
 
@@ -93,6 +95,40 @@ nats_and_redis_go_together(void **state)
     assert_false(settings_is_alone(&s));
     s.nats_url = "";
     expect(&s, "go together");
+}
+
+static void
+workers_need_a_cluster_to_reach_each_other(void **state)
+{
+    (void)state;
+    struct settings s = defaults();
+    s.workers_count = 2;
+    expect(&s, "workers.count");
+    assert_int_equal(settings_workers(&s), 2);
+    s.nats_url = "nats://x";
+    s.redis_url = "redis://x";
+    expect(&s, NULL);
+    s.workers_count = 0;
+    assert_int_equal(settings_workers(&s), workers_cores());
+}
+
+static void
+each_worker_has_a_private_port(void **state)
+{
+    (void)state;
+    struct settings s = defaults();
+    s.nats_url = "nats://x";
+    s.redis_url = "redis://x";
+    s.workers_count = 3;
+    s.private_port = 65533;
+    expect(&s, NULL);
+    s.private_port = 65534;
+    expect(&s, "private.port");
+    s.workers_count = 2;
+    expect(&s, NULL);
+    s.private_port = 0;
+    s.workers_count = WORKERS_MAX;
+    expect(&s, NULL);
 }
 
 static void
@@ -243,6 +279,8 @@ main(void)
         cmocka_unit_test(the_defaults_are_sound_and_mean_development_alone),
         cmocka_unit_test(a_node_name_must_fit_a_subject),
         cmocka_unit_test(nats_and_redis_go_together),
+        cmocka_unit_test(workers_need_a_cluster_to_reach_each_other),
+        cmocka_unit_test(each_worker_has_a_private_port),
         cmocka_unit_test(certificate_and_key_go_together),
         cmocka_unit_test(a_secret_means_tokens_unless_development_is_said),
         cmocka_unit_test(secrets_have_32_bytes_at_least),
