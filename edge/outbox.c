@@ -9,15 +9,35 @@
 
 #define OWNER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
+// The subjects stay the same but for the batch's number.
+static void
+name_subjects(struct edge *edge, struct peer *peer)
+{
+    subject_node(peer->node, peer->subject);
+    size_t len = subject_unheard(edge->node, peer->node, 0, peer->reply);
+    peer->number_at = len - 1;
+}
+
+static void
+put_number(char *out, uint32_t number)
+{
+    size_t digits = 1;
+    for (uint32_t rest = number; rest >= 10; rest /= 10)
+        digits++;
+    out[digits] = '\0';
+    for (; digits > 0; number /= 10)
+        out[--digits] = (char)('0' + number % 10);
+}
+
 static void
 publish(struct edge *edge, struct peer *peer)
 {
-    char subject[SUBJECT_SIZE];
-    char reply[SUBJECT_SIZE];
     uint32_t batch = peer->batch_number;
-    subject_node(peer->node, subject);
-    subject_unheard(edge->node, peer->node, batch, reply);
-    int error = bus_publish(edge->bus, subject, reply, peer->batch.bytes, peer->batch.len);
+    if (peer->number_at == 0)
+        name_subjects(edge, peer);
+    put_number(peer->reply + peer->number_at, batch);
+    int error =
+        bus_publish(edge->bus, peer->subject, peer->reply, peer->batch.bytes, peer->batch.len);
     if (++peer->batch_number == 0)
         peer->batch_number = 1; // 0 is a leg that is in no batch yet
     peer->elements = 0;

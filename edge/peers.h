@@ -15,6 +15,7 @@
 #include "lib/base/wheel.h"
 #include "proto/buf.h"
 #include "proto/ident.h"
+#include "proto/subject.h"
 #include "switchyard/bus/v1/bus.pb-c.h"
 
 struct edge;
@@ -44,6 +45,9 @@ struct peer {
     uint32_t holds;   // routes and legs that name this peer
     struct leg *legs; // envelopes without a receipt, oldest first, so in order of batches
     struct leg *last_leg;
+    char subject[SUBJECT_SIZE]; // both made when the first batch leaves
+    char reply[SUBJECT_SIZE];
+    size_t number_at;      // of the batch's number in reply; 0: not made yet
     struct buf batch;      // items of this turn, behind receipts that wait
     uint32_t elements;     // in the batch, see outbox.h
     uint32_t batch_number; // of the batch being gathered, never 0

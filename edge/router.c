@@ -425,19 +425,22 @@ send_new(struct edge *edge, struct session *session, uint64_t id,
     return send;
 }
 
+// Without a copy of what is empty.
 static const char *
-keep_text(const char *text, uint8_t **at)
+keep_text(const char *text, size_t len, uint8_t **at)
 {
-    size_t size = strlen(text) + 1;
+    if (len == 0)
+        return "";
+    size_t size = len + 1;
     const char *kept = memcpy(*at, text, size);
     *at += size;
     return kept;
 }
 
 static size_t
-kept_size(const struct send *send)
+users_size(const struct send *send)
 {
-    size_t size = send->event_len + strlen(send->to_device) + strlen(send->message_id) + 2;
+    size_t size = 0;
     for (uint32_t i = 0; i < send->count; i++)
         size += send->recipients[i].user_len + 1;
     return size;
@@ -447,15 +450,20 @@ kept_size(const struct send *send)
 static void
 send_keep(struct edge *edge, struct send *send, uint64_t ttl_ms)
 {
-    send->kept_size = kept_size(send);
+    size_t device_len = strlen(send->to_device);
+    // Only an outcome needs it: receivers have it in the event.
+    size_t id_len = send->command_id != 0 ? strlen(send->message_id) : 0;
+    send->kept_size = send->event_len + device_len + id_len + 2 + users_size(send);
     send->kept = pool_take(&edge->router.pool, send->kept_size);
     uint8_t *at = send->kept;
     send->event = memcpy(at, send->event, send->event_len);
     at += send->event_len;
-    send->to_device = keep_text(send->to_device, &at);
-    send->message_id = keep_text(send->message_id, &at);
-    for (uint32_t i = 0; i < send->count; i++)
-        send->recipients[i].user = keep_text(send->recipients[i].user, &at);
+    send->to_device = keep_text(send->to_device, device_len, &at);
+    send->message_id = keep_text(send->message_id, id_len, &at);
+    for (uint32_t i = 0; i < send->count; i++) {
+        struct recipient *r = &send->recipients[i];
+        r->user = keep_text(r->user, r->user_len, &at);
+    }
     edge->router.pending++;
     edge->router.pending_bytes += send->kept_size + send_size(send->count);
     wheel_set(&edge->wheel, &send->timer, edge->now_ms + ttl_ms + SEND_GRACE_MS);

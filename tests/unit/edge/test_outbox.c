@@ -102,6 +102,17 @@ the_reply_subject_names_us_the_peer_and_the_batch(void **state)
         subject_unheard(NODE_A, NODE_B, n, expected);
         assert_string_equal(rig->bus.parcels[n - 1].reply, expected);
     }
+    // Longer and shorter numbers; after the highest comes 1.
+    uint32_t numbers[] = {9, 10, 99, 100, 999999999, 1000000000, UINT32_MAX, 1};
+    for (size_t i = 0; i < 8; i++) {
+        bus_forget(&rig->bus);
+        if (i < 7)
+            peers_find(&rig->edge.peers, NODE_B)->batch_number = numbers[i];
+        assert_int_equal(append_envelope(rig, NODE_B, 1, 10, &batch), 0);
+        outbox_flush(&rig->edge);
+        subject_unheard(NODE_A, NODE_B, numbers[i], expected);
+        assert_string_equal(rig->bus.parcels[0].reply, expected);
+    }
 }
 
 static void

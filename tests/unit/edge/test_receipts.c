@@ -254,6 +254,23 @@ none_may_when_half_of_what_may_wait_does(void **state)
     assert_true(envelope_may_wait(rig, alice, 0));
 }
 
+static void
+only_a_send_with_an_id_keeps_the_id_of_its_message(void **state)
+{
+    struct rig *rig = *state;
+    struct conn *alice = begin(rig);
+    size_t *bytes = &rig->edge.router.pending_bytes;
+    say_send(alice, 0, "carol", "hi");
+    size_t without = *bytes;
+    say_send(alice, 5, "carol", "hi");
+    assert_int_equal(*bytes - without, without + strlen("00000000000000aa-2"));
+    answer_nodes(call_of(&rig->store, CALL_RESOLVE), 0);
+    rig_turn_end(rig);
+    const Switchyard__V1__Event *event = event_take(alice, SWITCHYARD__V1__EVENT__EVENT_OUTCOME);
+    assert_string_equal(event->outcome->message_id, "00000000000000aa-2");
+    expect_idle(rig);
+}
+
 int
 main(void)
 {
@@ -270,6 +287,7 @@ main(void)
         RIG_TEST(without_the_bus_they_are_lost_like_others),
         RIG_TEST(only_a_send_without_an_id_says_that_it_may),
         RIG_TEST(none_may_when_half_of_what_may_wait_does),
+        RIG_TEST(only_a_send_with_an_id_keeps_the_id_of_its_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
