@@ -41,6 +41,7 @@ publish(struct edge *edge, struct peer *peer)
     if (++peer->batch_number == 0)
         peer->batch_number = 1; // 0 is a leg that is in no batch yet
     peer->elements = 0;
+    peer->may_wait = 0;
     buf_clear(&peer->batch);
     buf_trim(&peer->batch, OUTBOX_BATCH_BYTES);
     if (error != 0)
@@ -112,7 +113,7 @@ outbox_append_later(struct edge *edge, struct peer *peer, const Switchyard__Bus_
     int error = append(edge, peer, item);
     if (error != 0)
         return error;
-    if (edge->is_draining) {
+    if (++peer->may_wait > RECEIPTS_MAY_WAIT || edge->is_draining) {
         leave_this_turn(edge, peer);
     } else if (!peer->is_waiting) {
         // It stays in the list when its batch leaves earlier: what waits next leaves sooner.

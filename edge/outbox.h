@@ -6,8 +6,8 @@
 // a number in its reply subject, so that "nobody listens" names the batch.
 //
 // A receipt nobody waits for may stay in the batch beyond its turn: it leaves with whatever else
-// leaves for that peer, and after RECEIPT_WAIT_MS by itself. So a stream of messages in one
-// direction costs one stream of NATS messages, not two.
+// leaves for that peer, and by itself after RECEIPT_WAIT_MS or when more than RECEIPTS_MAY_WAIT do.
+// So a stream of messages in one direction costs one stream of NATS messages, not two.
 #pragma once
 
 #include <stdint.h>
@@ -31,6 +31,10 @@ struct edge;
 // Until the wheel turns next: no finer time exists without a timer of its own, and far below the
 // SEND_GRACE_MS for which the origin still waits when the message's time is over.
 #define RECEIPT_WAIT_MS WHEEL_TICK_MS
+
+// More than that in one batch leave with their turn: each keeps its message at the origin, and what
+// is kept there should stay in the processor's cache and in the pool, at any rate of messages.
+#define RECEIPTS_MAY_WAIT 255
 
 void outbox_init(struct edge *edge);
 // 0 with *batch, the number of the batch it is in; SY_EDOWN: the bus is down.

@@ -50,6 +50,7 @@ struct peer {
     size_t number_at;      // of the batch's number in reply; 0: not made yet
     struct buf batch;      // items of this turn, behind receipts that wait
     uint32_t elements;     // in the batch, see outbox.h
+    uint32_t may_wait;     // receipts in the batch that may wait
     uint32_t batch_number; // of the batch being gathered, never 0
     bool is_dirty;         // the batch leaves at the end of this turn
     struct peer *next_dirty;
