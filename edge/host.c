@@ -82,13 +82,14 @@ on_before_wait(uv_prepare_t *handle)
     struct host *host = handle->data;
     uint64_t held;
     uint64_t started_ms = clock_mono_ms();
-    if (edge_turn_end(&host->edge))
+    bool has_more = edge_turn_end(&host->edge);
+    if (host->edge.bus != NULL)
+        bus_flush(host->edge.bus);
+    has_more |= server_flush(host->server);
+    if (has_more)
         uv_idle_start(&host->no_wait, on_no_wait);
     else
         uv_idle_stop(&host->no_wait);
-    if (host->edge.bus != NULL)
-        bus_flush(host->edge.bus);
-    server_flush(host->server);
     uint64_t turn_ms = host->reading_ms + clock_mono_ms() - started_ms;
     host->reading_ms = 0;
     if (turn_ms > host->health.loop_max_ms)

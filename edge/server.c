@@ -25,7 +25,9 @@
 #include "edge/lws_memory.h"
 #include "lib/base/log.h"
 
-#define CONTEXT_BUFFER 16384   // shared; what one read may bring
+// Shared; what one read may bring: some 30 commands with a thousand receivers each, which take
+// about 10 ms. Less would join fewer of them (flush.c), more would keep others waiting.
+#define CONTEXT_BUFFER (256u << 10)
 #define SMALL_READ 1024        // where each WebSocket keeps as much as its reads bring
 #define HEADERS_STORED 8192    // of one request, all together; a token has up to 4096
 #define HANDSHAKE_S 5          // for TLS and for the request, and idle between requests
@@ -307,7 +309,8 @@ server_new(uv_loop_t *loop, const struct server_opts *opts, struct edge *edge)
     opts_copy(&server->opts, opts);
     TAILQ_INIT(&server->open);
     TAILQ_INIT(&server->closing);
-    TAILQ_INIT(&server->dirty);
+    TAILQ_INIT(&server->soon);
+    TAILQ_INIT(&server->later);
     TAILQ_INIT(&server->transfers);
     uv_timer_init(loop, &server->cut_timer);
     uv_timer_init(loop, &server->watch_timer);
@@ -424,7 +427,8 @@ on_teardown(uv_idle_t *idle)
         struct conn *conn;
         while ((conn = TAILQ_FIRST(&server->open)) != NULL)
             conn_close(conn, CLOSE_DRAINING);
-        server_flush(server);
+        while (server_flush(server)) {
+        }
         server->is_destroying = true;
         lws_context_destroy(server->context);
         return;

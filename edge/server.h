@@ -4,7 +4,8 @@
 //   listener.c   the listener: accept4 in batches, admission by address
 //   server.c     libwebsockets: context, vhosts, TLS, the end
 //   http.c       libwebsockets: requests, who may upgrade; transfer.c: files
-//   ws.c         libwebsockets: the WebSocket, reads, the flush, close
+//   ws.c         libwebsockets: the WebSocket, reads, close
+//   flush.c      writes: who is written to in a turn, and with how much
 #pragma once
 
 #include <stdbool.h>
@@ -51,8 +52,10 @@ uint64_t edge_now_ms(struct edge *edge); // monotonic; call it before session_*
 MUST_USE
 int server_open(uv_loop_t *loop, const struct server_opts *opts, struct edge *edge,
                 struct server **out, char why[static 200]);
-// Writes everything queued in this turn, one write per connection. At the end of every turn.
-void server_flush(struct server *server);
+// Writes what was queued in this turn, one write per connection; of what one read or the
+// bus sent to very many connections a slice. At the end of every turn. True: there is more
+// to write, the next turn should come at once.
+bool server_flush(struct server *server);
 // No new sockets; those there stay.
 void server_stop_accepting(struct server *server);
 // Closes every WebSocket with this code, `per_turn` at a time.

@@ -1,5 +1,5 @@
-// server_internal.h: what server.c, http.c and ws.c share. Nobody else includes it: it is
-// where libwebsockets comes in.
+// server_internal.h: what server.c, http.c, ws.c and flush.c share. Nobody else includes it:
+// it is where libwebsockets comes in.
 //
 // One libwebsockets context with two virtual hosts, one for each port. Every socket has a
 // visitor from accept to LWS_CALLBACK_WSI_DESTROY; a WebSocket has a conn beside it, from
@@ -45,22 +45,25 @@ enum conn_state {
     CONN_GONE,
 };
 
+enum flush_state { FLUSH_NONE, FLUSH_SOON, FLUSH_LATER };
+
 struct conn {
     struct lws *wsi;
     struct server *server;
     struct visitor *visitor;
     TAILQ_ENTRY(conn) siblings; // in server->open while CONN_OPEN, then in server->closing
-    TAILQ_ENTRY(conn) dirty;    // in server->dirty while is_dirty
+    TAILQ_ENTRY(conn) flushing; // in server->soon or ->later, as `flush` says
     struct outq outq;
-    size_t held;        // bytes of the last write, if libwebsockets could not pass on all
-    struct buf message; // a message of which not all has come; no memory otherwise
-    uint64_t cut_ms;    // in uv_now time
-    uint32_t fragments; // frames of the message so far
-    uint16_t code;      // enum close_code: why it ends; 0 while CONN_OPEN
-    uint8_t state;      // enum conn_state; see conn_leave
-    uint8_t format;     // enum codec_format
-    bool is_dirty;
+    struct buf *message; // a message of which not all has come; NULL: none
+    uint64_t cut_ms;     // in uv_now time
+    uint32_t fragments;  // frames of the message so far
+    uint32_t held;       // bytes of the last write, if libwebsockets could not pass on all
+    uint16_t code;       // enum close_code: why it ends; 0 while CONN_OPEN
+    uint8_t state;       // enum conn_state; see conn_leave
+    uint8_t format;      // enum codec_format
+    uint8_t flush;       // enum flush_state; changed by flush.c only
     bool is_in_message;
+    uint32_t later_ms; // when it came into server->later, in uv_now time cut to 32 bits
     struct session session;
 };
 
@@ -78,8 +81,11 @@ struct server {
     struct listener *private_listener;
 
     struct conn_list open;
-    struct conn_list closing; // by cut_ms, since all wait equally long
-    struct conn_list dirty;
+    struct conn_list closing;  // by cut_ms, since all wait equally long
+    struct conn_list soon;     // to be written at the end of this turn
+    struct conn_list later;    // in slices, oldest first; see flush.c
+    const struct conn *reader; // whose bytes are being handled; only compared
+    uint32_t fanned;           // frames queued since it became the reader
     struct visitor_list transfers;
     uint32_t connections;
     uint8_t *scratch;    // WRITE_MAX bytes, to gather frames
@@ -121,6 +127,16 @@ int ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, v
                 size_t len);
 // The socket is gone: tells the session, frees the conn. Exactly once for each.
 void conn_gone(struct conn *conn);
+// Its session is told, and the socket ended; not from inside a callback of it.
+void conn_kill(struct conn *conn);
 // Timers and idle handlers of ws.c: set up once, `data` is the server.
 void on_cut_due(uv_timer_t *timer);
 void on_sweep(uv_idle_t *idle);
+
+// flush.c: something was queued, or the state has changed.
+void flush_mark(struct conn *conn);
+void flush_forget(struct conn *conn);
+// What is queued from now on in this turn comes of this conn's bytes.
+void flush_read_from(const struct conn *conn);
+// Writes until the queue is empty or the kernel full. False: the socket is broken.
+bool flush_conn(struct conn *conn);

@@ -1,16 +1,9 @@
-// ws.c: WebSockets over libwebsockets: reads, the flush, the end.
+// ws.c: WebSockets over libwebsockets: reads and the end. Writes: flush.c.
 //
 // Reading: libwebsockets hands over pieces of frames, as they come from the socket.
 // A message that is one piece goes to the session where it lies; others are put together
 // in conn->message, whose size is checked before each piece is added, with what the frame's
 // head promises counted in.
-//
-// Writing: conn_push queues ready frames; server_flush, at the end of the turn, writes each
-// conn's queue with one call. LWS_WRITE_RAW sends bytes as they are: the frames have their
-// heads. libwebsockets puts pongs of its own between our writes, so a write holds whole
-// frames only. What the kernel does not take, libwebsockets keeps, and until that is gone
-// nothing more may be written (a second write would be torn apart): the rest waits in our
-// queue, which has a bound, for LWS_CALLBACK_SERVER_WRITEABLE.
 //
 // The end, by who starts it:
 //   conn_close            the close frame is the last in the queue; if the kernel stops
@@ -57,6 +50,24 @@ conn_leave(struct conn *conn, enum conn_state state, enum close_code code)
         uv_timer_start(&server->cut_timer, on_cut_due, CLOSE_WAIT_MS, 0);
 }
 
+static void
+message_drop(struct conn *conn)
+{
+    if (conn->message == NULL)
+        return;
+    buf_fini(conn->message);
+    free(conn->message);
+    conn->message = NULL;
+}
+
+static void
+message_append(struct conn *conn, const uint8_t *bytes, size_t len)
+{
+    if (conn->message == NULL && (conn->message = calloc(1, sizeof *conn->message)) == NULL)
+        abort();
+    buf_append(conn->message, bytes, len);
+}
+
 void
 conn_gone(struct conn *conn)
 {
@@ -66,11 +77,10 @@ conn_gone(struct conn *conn)
         *slot = NULL;
     conn->visitor->conn = NULL;
     TAILQ_REMOVE(conn->state == CONN_OPEN ? &server->open : &server->closing, conn, siblings);
-    if (conn->is_dirty)
-        TAILQ_REMOVE(&server->dirty, conn, dirty);
+    flush_forget(conn);
     conn->state = CONN_GONE;
     outq_fini(&conn->outq);
-    buf_fini(&conn->message);
+    message_drop(conn);
     enum close_code code = conn->code != 0 ? (enum close_code)conn->code : CLOSE_LOST;
     server->stats.closes[close_index(code)]++;
     server->connections--;
@@ -91,7 +101,7 @@ socket_kill(struct lws *wsi)
     lws_set_timeout(wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
 }
 
-static void
+void
 conn_kill(struct conn *conn)
 {
     struct lws *wsi = conn->wsi;
@@ -111,84 +121,6 @@ on_cut_due(uv_timer_t *timer)
         uv_timer_start(timer, on_cut_due, conn->cut_ms - now, 0);
 }
 
-// Writing.
-
-static void
-conn_mark_dirty(struct conn *conn)
-{
-    if (conn->is_dirty)
-        return;
-    conn->is_dirty = true;
-    TAILQ_INSERT_TAIL(&conn->server->dirty, conn, dirty);
-}
-
-// False: the socket is broken.
-static bool
-conn_write(struct conn *conn, uint8_t *bytes, size_t len, unsigned frames)
-{
-    struct server_stats *stats = &conn->server->stats;
-    stats->writes++;
-    stats->frames_out += frames;
-    stats->bytes_out += len;
-    if (lws_write(conn->wsi, bytes, len, LWS_WRITE_RAW) < 0)
-        return false;
-    conn->held = lws_partial_buffered(conn->wsi) ? len : 0;
-    return true;
-}
-
-// One frame from where it lies, or as many as fit from the scratch buffer.
-static bool
-conn_write_next(struct conn *conn)
-{
-    struct outq *q = &conn->outq;
-    struct frame *frame = outq_peek(q);
-    if (q->count == 1 || frame->len > WRITE_MAX) {
-        bool is_sound = conn_write(conn, frame->bytes + frame->start, frame->len, 1);
-        outq_pop(q);
-        return is_sound;
-    }
-    uint8_t *scratch = conn->server->scratch;
-    size_t len = 0;
-    unsigned frames = 0;
-    while ((frame = outq_peek(q)) != NULL && len + frame->len <= WRITE_MAX) {
-        memcpy(scratch + len, frame_bytes(frame), frame->len);
-        len += frame->len;
-        frames++;
-        outq_pop(q);
-    }
-    return conn_write(conn, scratch, len, frames);
-}
-
-// Writes until the queue is empty or the kernel full. False: the socket is broken.
-static bool
-conn_flush(struct conn *conn)
-{
-    while (!outq_is_empty(&conn->outq)) {
-        if (lws_partial_buffered(conn->wsi)) {
-            while (conn->state == CONN_CLOSING && conn->outq.count > 1)
-                outq_pop(&conn->outq); // the close frame stays
-            lws_callback_on_writable(conn->wsi);
-            return true;
-        }
-        if (!conn_write_next(conn))
-            return false;
-    }
-    return true;
-}
-
-void
-server_flush(struct server *server)
-{
-    assert(!server->is_in_session);
-    struct conn *conn;
-    while ((conn = TAILQ_FIRST(&server->dirty)) != NULL) {
-        TAILQ_REMOVE(&server->dirty, conn, dirty);
-        conn->is_dirty = false;
-        if (!conn_flush(conn))
-            conn_kill(conn);
-    }
-}
-
 // Conn.h.
 
 int
@@ -198,7 +130,7 @@ conn_push(struct conn *conn, struct frame *frame)
         return SY_EDOWN;
     int error = outq_push(&conn->outq, frame, conn->server->opts.max_queue_bytes);
     if (error == 0)
-        conn_mark_dirty(conn);
+        flush_mark(conn);
     return error;
 }
 
@@ -217,7 +149,7 @@ conn_close(struct conn *conn, enum close_code code)
     int error = outq_push(&conn->outq, frame, SIZE_MAX);
     assert(error == 0);
     frame_release(frame);
-    conn_mark_dirty(conn);
+    flush_mark(conn);
 }
 
 size_t
@@ -297,6 +229,7 @@ on_receive(struct conn *conn, const uint8_t *bytes, size_t len)
     struct server *server = conn->server;
     const struct server_opts *opts = &server->opts;
     server->stats.bytes_in += len;
+    flush_read_from(conn);
     if (conn->state != CONN_OPEN)
         return; // on its way out: read, so that its close frame is found, and dropped
     bool is_binary = lws_frame_is_binary(conn->wsi) != 0;
@@ -308,25 +241,25 @@ on_receive(struct conn *conn, const uint8_t *bytes, size_t len)
     size_t left = lws_remaining_packet_payload(conn->wsi);
     if (left == 0)
         conn->fragments++;
-    if (conn->message.len + len + left > opts->max_frame_bytes ||
-        conn->fragments > opts->max_fragments) {
-        buf_fini(&conn->message);
+    size_t before = conn->message != NULL ? conn->message->len : 0;
+    if (before + len + left > opts->max_frame_bytes || conn->fragments > opts->max_fragments) {
+        message_drop(conn);
         conn_close(conn, CLOSE_TOO_BIG);
         return;
     }
     bool is_whole = lws_is_final_fragment(conn->wsi) != 0;
-    if (is_whole && conn->message.len == 0) {
+    if (is_whole && before == 0) {
         deliver(conn, len > 0 ? bytes : (const uint8_t *)"", len);
         return;
     }
     if (len > 0)
-        buf_append(&conn->message, bytes, len);
+        message_append(conn, bytes, len);
     if (!is_whole) {
         show_life(conn);
         return;
     }
-    deliver(conn, conn->message.bytes, conn->message.len);
-    buf_fini(&conn->message);
+    deliver(conn, conn->message->bytes, conn->message->len);
+    message_drop(conn);
 }
 
 // The life of a conn.
@@ -371,7 +304,7 @@ on_peer_close(struct conn *conn, const uint8_t *payload, size_t len)
 {
     if (conn->state != CONN_OPEN)
         return -1;                    // the answer to ours
-    bool is_sound = conn_flush(conn); // answers to what it said before
+    bool is_sound = flush_conn(conn); // answers to what it said before
     conn_leave(conn, CONN_LEAVING, CLOSE_NORMAL);
     outq_fini(&conn->outq);
     return is_sound && close_payload_is_sound(payload, len) ? 0 : -1;
@@ -410,7 +343,7 @@ ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void 
             show_life(conn);
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
-        return conn_flush(conn) ? 0 : -1;
+        return flush_conn(conn) ? 0 : -1;
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
         return on_peer_close(conn, in, len);
     case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:

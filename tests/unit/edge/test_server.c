@@ -235,9 +235,11 @@ static void
 a_message_larger_than_one_read_arrives_whole(void **state)
 {
     struct edge *rig = *state;
+    rig->opts.max_frame_bytes = 300000;
+    rig_open(rig);
     struct client client;
     client_upgrade(&client, rig, UPGRADE_PROTOBUF);
-    uint8_t payload[40000];
+    static uint8_t payload[300000]; // a read brings 256 KiB at most
     for (size_t i = 0; i < sizeof payload; i++)
         payload[i] = (uint8_t)(i % 251);
     client_send_frame(&client, BINARY, true, payload, sizeof payload);
@@ -261,6 +263,147 @@ many_small_messages_in_one_segment_all_arrive_in_order(void **state)
         client_expect(&client, BINARY, &i, 4);
     assert_true(rig_stats(rig).writes < 50);
     client_close(&client);
+}
+
+static void
+messages_behind_a_close_frame_in_the_same_read_are_dropped(void **state)
+{
+    struct edge *rig = *state;
+    struct client client;
+    client_upgrade(&client, rig, UPGRADE_PROTOBUF);
+    static const uint8_t bytes[] = "\x82\x81\0\0\0\0a\x88\x82\0\0\0\0\x03\xe8\x82\x81\0\0\0\0b";
+    client_send(&client, bytes, sizeof bytes - 1);
+    client_expect(&client, BINARY, "a", 1);
+    assert_int_equal(client_read_close(&client), 1000);
+    rig_until(rig, rig->closed == 1);
+    assert_int_equal(rig->received, 1);
+    client_close(&client);
+}
+
+static void
+a_whole_read_behind_a_refused_message_is_dropped(void **state)
+{
+    struct edge *rig = *state;
+    struct client client;
+    client_upgrade(&client, rig, UPGRADE_PROTOBUF);
+    rig->mode = RIG_CLOSE;
+    rig->close_with = CLOSE_RATE;
+    static uint8_t bytes[20000 * 7];
+    for (size_t i = 0; i < sizeof bytes; i += 7)
+        memcpy(bytes + i, "\x82\x81\0\0\0\0a", 7);
+    client_send(&client, bytes, sizeof bytes);
+    client_expect_close(&client, CLOSE_RATE);
+    assert_int_equal(rig->received, 1);
+    client_close(&client);
+}
+
+// Slices: a crowd larger than what one turn writes to.
+
+enum { SOON = 64, SLICE = 256, CROWD = SOON + 2 * SLICE + 20 };
+
+static void
+crowd_upgrade(struct edge *rig, struct client *clients, struct conn **conns)
+{
+    for (unsigned i = 0; i < CROWD; i++) {
+        client_upgrade(&clients[i], rig, UPGRADE_PROTOBUF);
+        conns[i] = rig->last;
+    }
+    server_flush(rig->server); // a turn begins
+}
+
+static void
+push_to(struct conn *conn, size_t len)
+{
+    static const uint8_t payload[40000];
+    struct frame *frame = frame_new(CODEC_PROTOBUF, payload, len);
+    assert_int_equal(conn_push(conn, frame), 0);
+    frame_release(frame);
+}
+
+static void
+push_to_all(struct conn **conns)
+{
+    for (unsigned i = 0; i < CROWD; i++)
+        push_to(conns[i], 10);
+}
+
+static void
+a_crowd_is_written_to_in_slices(void **state)
+{
+    struct edge *rig = *state;
+    static struct client clients[CROWD];
+    static struct conn *conns[CROWD];
+    crowd_upgrade(rig, clients, conns);
+    uint64_t before = rig_stats(rig).writes;
+    push_to_all(conns);
+    assert_true(server_flush(rig->server));
+    assert_int_equal(rig_stats(rig).writes - before, SOON + SLICE);
+    assert_int_equal(conn_backlog(conns[SOON + SLICE - 1]), 0); // the oldest first
+    assert_true(server_flush(rig->server));
+    assert_int_equal(rig_stats(rig).writes - before, SOON + 2 * SLICE);
+    assert_false(server_flush(rig->server));
+    assert_int_equal(rig_stats(rig).writes - before, CROWD);
+    for (unsigned i = 0; i < CROWD; i++)
+        client_close(&clients[i]);
+}
+
+static void
+what_comes_for_those_who_wait_leaves_in_the_same_write(void **state)
+{
+    struct edge *rig = *state;
+    static struct client clients[CROWD];
+    static struct conn *conns[CROWD];
+    crowd_upgrade(rig, clients, conns);
+    push_to_all(conns);
+    assert_true(server_flush(rig->server));
+    uint64_t before = rig_stats(rig).writes;
+    push_to_all(conns);
+    while (server_flush(rig->server)) {
+    }
+    struct server_stats stats = rig_stats(rig);
+    assert_int_equal(stats.writes - before, CROWD);
+    assert_int_equal(stats.frames_out, 2 * CROWD);
+    for (unsigned i = 0; i < CROWD; i++)
+        client_close(&clients[i]);
+}
+
+static void
+a_lone_message_much_and_the_end_do_not_wait_for_the_crowd(void **state)
+{
+    struct edge *rig = *state;
+    rig->opts.max_queue_bytes = 65536;
+    rig_open(rig);
+    static struct client clients[CROWD];
+    static struct conn *conns[CROWD];
+    crowd_upgrade(rig, clients, conns);
+    push_to_all(conns);
+    push_to(conns[CROWD - 1], 32000); // less than half of the queue
+    push_to(conns[CROWD - 2], 33000);
+    conn_close(conns[CROWD - 3], CLOSE_DRAINING);
+    assert_true(server_flush(rig->server));
+    assert_int_not_equal(conn_backlog(conns[CROWD - 1]), 0);
+    assert_int_equal(conn_backlog(conns[CROWD - 2]), 0);
+    assert_int_equal(conn_backlog(conns[CROWD - 3]), 0);
+    push_to(conns[CROWD - 1], 10);
+    assert_true(server_flush(rig->server));
+    assert_int_equal(conn_backlog(conns[CROWD - 1]), 0);
+    assert_int_not_equal(conn_backlog(conns[CROWD - 4]), 0);
+    for (unsigned i = 0; i < CROWD; i++)
+        client_close(&clients[i]);
+}
+
+static void
+those_who_wait_may_go(void **state)
+{
+    struct edge *rig = *state;
+    static struct client clients[CROWD];
+    static struct conn *conns[CROWD];
+    crowd_upgrade(rig, clients, conns);
+    push_to_all(conns);
+    for (unsigned i = 0; i < CROWD; i++)
+        client_reset(&clients[i]);
+    rig_until(rig, rig->closed == CROWD);
+    assert_false(server_flush(rig->server));
 }
 
 // What is refused.
@@ -855,7 +998,13 @@ main(void)
         OPENED(a_frame_larger_than_one_write_arrives),
         OPENED(a_fragmented_message_arrives_whole),
         OPENED(a_message_dripped_byte_by_byte_arrives_and_shows_life),
-        OPENED(a_message_larger_than_one_read_arrives_whole),
+        OPENED(messages_behind_a_close_frame_in_the_same_read_are_dropped),
+        OPENED(a_whole_read_behind_a_refused_message_is_dropped),
+        OPENED(a_crowd_is_written_to_in_slices),
+        OPENED(what_comes_for_those_who_wait_leaves_in_the_same_write),
+        UNOPENED(a_lone_message_much_and_the_end_do_not_wait_for_the_crowd),
+        OPENED(those_who_wait_may_go),
+        UNOPENED(a_message_larger_than_one_read_arrives_whole),
         OPENED(many_small_messages_in_one_segment_all_arrive_in_order),
         UNOPENED(a_message_of_exactly_the_limit_is_taken),
         UNOPENED(one_byte_over_the_limit_is_1009),
