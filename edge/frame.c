@@ -1,9 +1,10 @@
 // frame.c: frames and the free lists they come from.
 //
 // A frame's memory is a power of two, 128 bytes to 128 KiB, and goes back to the list of
-// its size. What the lists keep is bounded; beyond that, and for anything larger, memory
-// comes from and goes to malloc. Under AddressSanitizer a listed frame is poisoned, so a
-// use after the last release is found although the memory was never freed.
+// its size. What the lists keep is bounded, and what lies
+// there unused is given back by and by (frame_pool_trim); beyond the bound, and for anything
+// larger, memory comes from and goes to malloc. Under AddressSanitizer a listed frame is poisoned,
+// so a use after the last release is found although the memory was never freed.
 #include "edge/frame.h"
 
 #include <assert.h>
@@ -31,8 +32,10 @@
 
 static struct {
     struct frame *lists[LISTS]; // linked through the first bytes of each frame's payload
+    size_t kept_in[LISTS];      // bytes
+    size_t idle_in[LISTS];      // the least of kept_in since the last frame_pool_trim
     size_t live;
-    size_t kept;
+    size_t kept; // the sum of kept_in
 } pool;
 
 static size_t
@@ -58,6 +61,9 @@ list_take(unsigned list)
     ASAN_UNPOISON_MEMORY_REGION(frame, list_size(list));
     memcpy(&pool.lists[list], frame->bytes, sizeof pool.lists[list]);
     pool.kept -= list_size(list);
+    pool.kept_in[list] -= list_size(list);
+    if (pool.kept_in[list] < pool.idle_in[list])
+        pool.idle_in[list] = pool.kept_in[list];
     return frame;
 }
 
@@ -67,6 +73,7 @@ list_give(unsigned list, struct frame *frame)
     memcpy(frame->bytes, &pool.lists[list], sizeof pool.lists[list]);
     pool.lists[list] = frame;
     pool.kept += list_size(list);
+    pool.kept_in[list] += list_size(list);
     ASAN_POISON_MEMORY_REGION(frame, list_size(list));
 }
 
@@ -130,6 +137,20 @@ frame_release(struct frame *frame)
         list_give(list, frame);
     else
         free(frame);
+}
+
+size_t
+frame_pool_trim(size_t floor)
+{
+    size_t before = pool.kept;
+    for (unsigned list = 0; list < LISTS; list++) {
+        size_t kept = pool.kept_in[list];
+        size_t idle = pool.idle_in[list];
+        while (pool.kept_in[list] > floor && kept - pool.kept_in[list] < idle)
+            free(list_take(list));
+        pool.idle_in[list] = pool.kept_in[list];
+    }
+    return before - pool.kept;
 }
 
 void

@@ -36,6 +36,9 @@ frame_bytes(const struct frame *frame)
 {
     return frame->bytes + frame->start;
 }
+// Frees what the lists kept and nobody took since the last call, but for `floor` bytes per
+// list; steady traffic never misses it. Answers how many bytes that was.
+size_t frame_pool_trim(size_t floor);
 // Gives all free-listed memory back to the system (at exit, and for leak checks).
 void frame_pool_drain(void);
 // Frames handed out and not yet released; bytes kept in free lists.

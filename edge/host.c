@@ -4,6 +4,7 @@
 #include "edge/host.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,10 @@
 #define LEAVE_LOOK_MS 50
 // WebSockets closed per turn while leaving: a few milliseconds of work.
 #define CLOSE_PER_TURN 500
+// Memory nobody used for a second goes back to malloc, but for so much of each size...
+#define KEPT_BYTES (32 * 1024)
+// ... and malloc's to the system, when as much has come together.
+#define TRIM_BYTES (256 * 1024)
 // A turn longer than this is told: others' messages waited for it.
 #define LONG_TURN_MS 100
 
@@ -50,6 +55,7 @@ struct host {
     uint64_t leave_deadline_ms;
     uint64_t reading_ms; // of this turn
     struct log_limit long_turn;
+    size_t given_back;   // bytes, since malloc_trim
     unsigned open_parts; // store, bus, server: not closed yet
     enum phase phase;
     bool was_ready;
@@ -125,12 +131,25 @@ say_when_ready(struct host *host)
         log_warn("edge_not_ready", "node=%s reason=%s", host->edge.node, log_quote(why));
 }
 
+// After a burst.
+static void
+give_back(struct host *host)
+{
+    host->given_back += pool_trim(&host->edge.router.pool, KEPT_BYTES);
+    host->given_back += frame_pool_trim(KEPT_BYTES);
+    if (host->given_back < TRIM_BYTES)
+        return;
+    host->given_back = 0;
+    malloc_trim(0);
+}
+
 static void
 on_tick(uv_timer_t *timer)
 {
     struct host *host = timer->data;
     set_clocks(host);
     edge_tick(&host->edge);
+    give_back(host);
     say_when_ready(host);
 }
 

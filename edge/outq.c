@@ -1,5 +1,5 @@
-// outq.c: the first waiting frame sits in `one`; the second brings a ring, which is freed
-// when the queue runs empty.
+// outq.c: the first waiting frame sits in the queue itself; the second brings a ring, which
+// is freed when the queue runs empty.
 #include "edge/outq.h"
 
 #include <assert.h>
@@ -7,12 +7,7 @@
 
 #define FIRST_CAP 8u // a power of two, as every cap is
 
-static void
-ring_append(struct outq *q, struct frame *frame, uint32_t count)
-{
-    q->ring[(q->head + count) & (q->cap - 1)] = frame;
-}
-
+// The first ring takes the frame that waits in `one`.
 static void
 ring_grow(struct outq *q)
 {
@@ -20,9 +15,12 @@ ring_grow(struct outq *q)
     struct frame **ring = malloc(cap * sizeof *ring);
     if (ring == NULL)
         abort();
+    if (q->cap == 0)
+        ring[0] = q->one;
     for (uint32_t i = 0; i < q->cap; i++)
         ring[i] = q->ring[(q->head + i) & (q->cap - 1)];
-    free(q->ring);
+    if (q->cap > 0)
+        free(q->ring);
     q->ring = ring;
     q->cap = cap;
     q->head = 0;
@@ -44,18 +42,14 @@ outq_push(struct outq *q, struct frame *frame, size_t max_bytes)
         return SY_EFULL;
     frame_hold(frame);
     q->bytes += frame->len;
-    if (q->count == 0) {
+    if (q->count == 0 && q->cap == 0) {
         q->one = frame;
         q->count = 1;
         return 0;
     }
-    if (q->ring == NULL || q->count == q->cap)
+    if (q->cap == 0 || q->count == q->cap)
         ring_grow(q);
-    if (q->one != NULL) {
-        ring_append(q, q->one, 0);
-        q->one = NULL;
-    }
-    ring_append(q, frame, q->count);
+    q->ring[(q->head + q->count) & (q->cap - 1)] = frame;
     q->count++;
     return 0;
 }
@@ -65,7 +59,7 @@ outq_peek(const struct outq *q)
 {
     if (q->count == 0)
         return NULL;
-    return q->one != NULL ? q->one : q->ring[q->head];
+    return q->cap == 0 ? q->one : q->ring[q->head];
 }
 
 void
@@ -73,14 +67,14 @@ outq_pop(struct outq *q)
 {
     assert(q->count > 0);
     struct frame *frame = outq_peek(q);
-    if (q->one != NULL)
+    if (q->cap == 0)
         q->one = NULL;
     else
         q->head = (q->head + 1) & (q->cap - 1);
     q->count--;
     q->bytes -= frame->len;
     frame_release(frame);
-    if (q->count == 0 && q->ring != NULL)
+    if (q->count == 0 && q->cap > 0)
         ring_free(q);
 }
 

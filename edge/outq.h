@@ -13,12 +13,14 @@
 #include "lib/base/err.h"
 
 struct outq {
-    struct frame **ring; // NULL while nothing was ever queued beyond `one`
-    struct frame *one;   // the usual case: a single frame waits
-    uint32_t cap;
+    union {
+        struct frame **ring;
+        struct frame *one; // while cap is 0, the usual case: a single frame waits, or none
+    };
+    uint32_t cap; // of the ring
     uint32_t head;
     uint32_t count; // frames, `one` included
-    size_t bytes;
+    uint32_t bytes; // limits.queue_bytes is at most 64 MiB
 };
 
 void outq_fini(struct outq *q); // releases what is queued

@@ -44,6 +44,8 @@ pool_take(struct pool *pool, size_t size)
             ASAN_UNPOISON_MEMORY_REGION(kept, size);
             pool->kept[class] = kept->next;
             pool->kept_bytes[class] -= size;
+            if (pool->kept_bytes[class] < pool->idle_bytes[class])
+                pool->idle_bytes[class] = pool->kept_bytes[class];
             return kept;
         }
     }
@@ -71,15 +73,36 @@ pool_give(struct pool *pool, void *block, size_t size)
     ASAN_POISON_MEMORY_REGION(kept, size);
 }
 
+static void
+free_one(struct pool *pool, unsigned class)
+{
+    struct pool_block *block = pool->kept[class];
+    ASAN_UNPOISON_MEMORY_REGION(block, sizeof(*block));
+    pool->kept[class] = block->next;
+    pool->kept_bytes[class] -= (size_t)1 << (class + SMALLEST_SHIFT);
+    free(block);
+}
+
+size_t
+pool_trim(struct pool *pool, size_t floor)
+{
+    size_t freed = 0;
+    for (unsigned class = 0; class < POOL_CLASSES; class ++) {
+        size_t before = pool->kept_bytes[class];
+        size_t idle = pool->idle_bytes[class];
+        while (pool->kept_bytes[class] > floor && before - pool->kept_bytes[class] < idle)
+            free_one(pool, class);
+        freed += before - pool->kept_bytes[class];
+        pool->idle_bytes[class] = pool->kept_bytes[class];
+    }
+    return freed;
+}
+
 void
 pool_fini(struct pool *pool)
 {
     for (unsigned class = 0; class < POOL_CLASSES; class ++) {
-        for (struct pool_block *block; (block = pool->kept[class]) != NULL;) {
-            ASAN_UNPOISON_MEMORY_REGION(block, sizeof(*block));
-            pool->kept[class] = block->next;
-            free(block);
-        }
-        pool->kept_bytes[class] = 0;
+        while (pool->kept[class] != NULL)
+            free_one(pool, class);
     }
 }

@@ -2,7 +2,7 @@
 //
 // Classes are powers of two from 64 bytes to 64 KiB; larger blocks come from malloc.
 // What is kept is bounded by the most that was ever in use, and by POOL_KEEP_BYTES per
-// class. One thread.
+// class; pool_trim, called now and then, gives back what nobody took since. One thread.
 #pragma once
 
 #include <stddef.h>
@@ -13,10 +13,14 @@
 struct pool {
     struct pool_block *kept[POOL_CLASSES];
     size_t kept_bytes[POOL_CLASSES];
+    size_t idle_bytes[POOL_CLASSES]; // the least that was kept since the last pool_trim
 };
 
 // Not zeroed; aborts when memory is exhausted.
 void *pool_take(struct pool *pool, size_t size);
 // The same size as was asked for. NULL is fine.
 void pool_give(struct pool *pool, void *block, size_t size);
+// Frees what lay idle since the last call, but for `floor` bytes per class; steady traffic
+// never misses it. Answers how many bytes that was.
+size_t pool_trim(struct pool *pool, size_t floor);
 void pool_fini(struct pool *pool);

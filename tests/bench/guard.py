@@ -333,7 +333,7 @@ def sessions_of(guards, bench):
 
     def look(name):
         seen[name] = bench.counters["edge-a"].read()
-    Load("idle", bench, "edge", {"users": users, "seconds": 1}, pids="edge:%d" % bench.edges["edge-a"].pid).finish(look)
+    Load("idle", bench, "edge", {"users": users, "seconds": 3}, pids="edge:%d" % bench.edges["edge-a"].pid).finish(look)
     guards.note("bytes.session", (seen["idle"]["live"] - seen["empty"]["live"]) / users, "bytes held per idle session")
     guards.note("bytes.session.after", (seen["after"]["live"] - seen["empty"]["live"]) / users,
                 "bytes held per session after one message each")

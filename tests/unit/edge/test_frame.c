@@ -172,6 +172,23 @@ draining_gives_all_back(void **state)
     frame_release(frame_new(CODEC_PROTOBUF, "abc", 3)); // and the pool still works
 }
 
+static void
+what_lay_idle_is_given_back_but_for_the_floor(void **state)
+{
+    (void)state;
+    struct frame *frames[10];
+    for (int i = 0; i < 10; i++)
+        frames[i] = frame_new(CODEC_PROTOBUF, "abc", 3);
+    for (int i = 0; i < 10; i++)
+        frame_release(frames[i]);
+    assert_int_equal(frame_pool_trim(256), 0); // all were used since
+    frame_release(frame_new(CODEC_PROTOBUF, "abc", 3));
+    assert_int_equal(frame_pool_trim(256), 8 * 128); // nine were not, two are the floor
+    assert_int_equal(frame_pool_kept(), 256);
+    assert_int_equal(frame_pool_trim(0), 256);
+    assert_int_equal(frame_pool_kept(), 0);
+}
+
 int
 main(void)
 {
@@ -184,6 +201,7 @@ main(void)
         cmocka_unit_test_teardown(lists_return_frames_in_any_number, drain),
         cmocka_unit_test_teardown(what_the_lists_keep_is_bounded, drain),
         cmocka_unit_test_teardown(a_frame_beyond_the_largest_list_is_not_kept, drain),
+        cmocka_unit_test_teardown(what_lay_idle_is_given_back_but_for_the_floor, drain),
         cmocka_unit_test_teardown(draining_gives_all_back, drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,6 +76,35 @@ what_is_kept_is_bounded(void **state)
     assert_int_equal(kept_bytes(&pool), 0);
 }
 
+// Takes `count` blocks of 1 KiB and gives them back.
+static void
+use(struct pool *pool, size_t count)
+{
+    void *blocks[16];
+    for (size_t i = 0; i < count; i++)
+        blocks[i] = pool_take(pool, 1024);
+    for (size_t i = 0; i < count; i++)
+        pool_give(pool, blocks[i], 1024);
+}
+
+static void
+what_lay_idle_is_given_back_but_for_the_floor(void **state)
+{
+    (void)state;
+    struct pool pool = {0};
+    use(&pool, 16);
+    assert_int_equal(pool_trim(&pool, 4096), 0); // all were used since
+    assert_int_equal(kept_bytes(&pool), 16384);
+    use(&pool, 10);
+    assert_int_equal(pool_trim(&pool, 4096), 6 * 1024); // these were not
+    assert_int_equal(pool_trim(&pool, 4096), 6 * 1024);
+    assert_int_equal(kept_bytes(&pool), 4096);
+    assert_int_equal(pool_trim(&pool, 4096), 0);
+    assert_int_equal(pool_trim(&pool, 0), 4096);
+    assert_int_equal(kept_bytes(&pool), 0);
+    pool_fini(&pool);
+}
+
 int
 main(void)
 {
@@ -84,6 +113,7 @@ main(void)
         cmocka_unit_test(every_size_is_usable_to_its_last_byte),
         cmocka_unit_test(nothing_is_no_block),
         cmocka_unit_test(what_is_kept_is_bounded),
+        cmocka_unit_test(what_lay_idle_is_given_back_but_for_the_floor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
