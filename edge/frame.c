@@ -1,15 +1,17 @@
 // frame.c: frames and the free lists they come from.
 //
 // A frame's memory is a power of two, 128 bytes to 128 KiB, and goes back to the list of
-// its size. What the lists keep is bounded, and what lies
-// there unused is given back by and by (frame_pool_trim); beyond the bound, and for anything
-// larger, memory comes from and goes to malloc. Under AddressSanitizer a listed frame is poisoned,
+// its size. What the lists keep is bounded, and what lies there unused is given back by and
+// by (frame_pool_trim); beyond the bound, and for anything larger, memory comes from slabs
+// or malloc (slab.h) and goes back there. Under AddressSanitizer a listed frame is poisoned,
 // so a use after the last release is found although the memory was never freed.
 #include "edge/frame.h"
 
 #include <assert.h>
-#include <stdlib.h>
+#include <stdbool.h>
 #include <string.h>
+
+#include "edge/slab.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define FRAME_POISON 1
@@ -86,11 +88,8 @@ frame_take(size_t len)
     unsigned list = list_for(size);
     if (list < LISTS)
         size = list_size(list);
-    struct frame *frame;
-    if (list < LISTS && pool.lists[list] != NULL)
-        frame = list_take(list);
-    else if ((frame = malloc(size)) == NULL)
-        abort();
+    bool is_kept = list < LISTS && pool.lists[list] != NULL;
+    struct frame *frame = is_kept ? list_take(list) : slab_take(size);
     frame->refs = 1;
     frame->len = (uint32_t)len;
     frame->start = 0;
@@ -136,7 +135,7 @@ frame_release(struct frame *frame)
     if (list < LISTS && pool.kept + size <= KEPT_MAX)
         list_give(list, frame);
     else
-        free(frame);
+        slab_give(frame, size);
 }
 
 size_t
@@ -147,7 +146,7 @@ frame_pool_trim(size_t floor)
         size_t kept = pool.kept_in[list];
         size_t idle = pool.idle_in[list];
         while (pool.kept_in[list] > floor && kept - pool.kept_in[list] < idle)
-            free(list_take(list));
+            slab_give(list_take(list), list_size(list));
         pool.idle_in[list] = pool.kept_in[list];
     }
     return before - pool.kept;
@@ -158,7 +157,7 @@ frame_pool_drain(void)
 {
     for (unsigned list = 0; list < LISTS; list++) {
         while (pool.lists[list] != NULL)
-            free(list_take(list));
+            slab_give(list_take(list), list_size(list));
     }
 }
 

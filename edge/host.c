@@ -26,7 +26,7 @@
 // WebSockets closed per turn while leaving: a few milliseconds of work.
 #define CLOSE_PER_TURN 500
 // Memory nobody used for a second goes back to malloc, but for so much of each size...
-#define KEPT_BYTES (32 * 1024)
+#define KEPT_BYTES (16 * 1024)
 // ... and malloc's to the system, when as much has come together.
 #define TRIM_BYTES (256 * 1024)
 // A turn longer than this is told: others' messages waited for it.

@@ -2,7 +2,7 @@
 // a use after it was given back is found although the memory was never freed.
 #include "edge/pool.h"
 
-#include <stdlib.h>
+#include "edge/slab.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define POOL_POISON 1
@@ -49,10 +49,7 @@ pool_take(struct pool *pool, size_t size)
             return kept;
         }
     }
-    void *block = malloc(size);
-    if (block == NULL)
-        abort();
-    return block;
+    return slab_take(size);
 }
 
 void
@@ -62,7 +59,7 @@ pool_give(struct pool *pool, void *block, size_t size)
     if (block == NULL)
         return;
     if (class >= POOL_CLASSES || pool->kept_bytes[class] >= POOL_KEEP_BYTES) {
-        free(block);
+        slab_give(block, class < POOL_CLASSES ? (size_t)1 << (class + SMALLEST_SHIFT) : size);
         return;
     }
     struct pool_block *kept = block;
@@ -80,7 +77,7 @@ free_one(struct pool *pool, unsigned class)
     ASAN_UNPOISON_MEMORY_REGION(block, sizeof(*block));
     pool->kept[class] = block->next;
     pool->kept_bytes[class] -= (size_t)1 << (class + SMALLEST_SHIFT);
-    free(block);
+    slab_give(block, (size_t)1 << (class + SMALLEST_SHIFT));
 }
 
 size_t
