@@ -224,16 +224,29 @@ def print_profile(path, count, most=12):
 def guard_logins(guards):
     """A login beside 4,000 sessions costs what one beside 200 costs."""
     with_bench(guards, lambda bench: logins_of(guards, bench), edges=1, callgrind=True)
+    with_bench(guards, lambda bench: token_logins_of(guards, bench), edges=1, callgrind=True, secret=rig.SECRET)
 
 
 def logins_of(guards, bench):
+    costs = costs_of_logins(bench, None, ((200, False), (200, True), (3600, False), (200, True)))
+    guards.note("instructions.login", costs[200], "instructions per login, beside 200 sessions")
+    guards.note("login.growth", costs[4000] / costs[200], "login beside 4,000 sessions / beside 200")
+
+
+def token_logins_of(guards, bench):
+    costs = costs_of_logins(bench, rig.SECRET, ((200, False), (200, True)))
+    guards.note("instructions.login.token", costs[200], "instructions per login with a token")
+
+
+def costs_of_logins(bench, secret, storms):
+    """{sessions there already: instructions per login} for storms of (users, counted)."""
     costs = {}
     loads = []
     first = 0
 
     def log_in(users, counted):
         nonlocal first
-        load = Load("storm", bench, "edge", {"users": users, "in_flight": 16, "first": first},
+        load = Load("storm", bench, "edge", {"users": users, "in_flight": 16, "first": first, "secret": secret},
                     pids="edge:%d" % bench.edges["edge-a"].pid)
         loads.append(load)
         load.wait_mark("begin")
@@ -249,15 +262,12 @@ def logins_of(guards, bench):
             time.sleep(time.monotonic() - begin)
             costs[first - users] = (cost - bench.callgrind.dump()) / users
     try:
-        log_in(200, False)
-        log_in(200, True)
-        log_in(3600, False)
-        log_in(200, True)
+        for users, counted in storms:
+            log_in(users, counted)
     finally:
         for load in loads:
             load.end()
-    guards.note("instructions.login", costs[200], "instructions per login, beside 200 sessions")
-    guards.note("login.growth", costs[4000] / costs[200], "login beside 4,000 sessions / beside 200")
+    return costs
 
 
 # Allocations.
@@ -342,7 +352,7 @@ def sessions_of(guards, bench):
 
 # The whole.
 
-def with_bench(guards, body, edges=2, clustered=True, callgrind=False, counted=False):
+def with_bench(guards, body, edges=2, clustered=True, callgrind=False, counted=False, secret=None):
     bench = Bench()
     try:
         bench.counters, bench.traced = {}, 0
@@ -354,6 +364,8 @@ def with_bench(guards, body, edges=2, clustered=True, callgrind=False, counted=F
             more = {}
             if callgrind:
                 more.update(wrapper=bench.callgrind.wrapper(), ping__interval="30m")
+            if secret:
+                more["auth__hs256_secret"] = secret
             if counted:
                 bench.counters[name] = Allocations(bench, name)
                 more["env"] = bench.counters[name].env()
