@@ -101,7 +101,7 @@ write_next(struct conn *conn)
     struct outq *q = &conn->outq;
     struct frame *frame = outq_peek(q);
     if (q->count == 1 || frame->len > WRITE_MAX) {
-        bool is_sound = write_bytes(conn, frame->bytes + frame->start, frame->len, 1);
+        bool is_sound = write_bytes(conn, frame->bytes, frame->len, 1);
         outq_pop(q);
         return is_sound;
     }

@@ -1,7 +1,7 @@
 // frame.h: bytes ready to be written to a socket, shared by all who wait for them.
 //
 // A frame is one whole WebSocket message, head included. It is built once, never
-// changed after frame_seal, and counted: every queue that holds it has a hold.
+// changed after that, and counted: every queue that holds it has a hold.
 // Frames come from free lists by size, so steady traffic allocates nothing.
 // One thread.
 #pragma once
@@ -13,13 +13,11 @@
 
 struct frame {
     uint32_t refs;
-    uint32_t len; // bytes from `start`
-    uint32_t start;
-    uint32_t room; // of bytes[]
+    uint32_t len;
     uint8_t bytes[];
 };
 
-// A sealed frame with the payload copied behind its head; one hold, the caller's.
+// A frame with the payload copied behind its head; one hold, the caller's.
 struct frame *frame_new(enum codec_format format, const void *payload, size_t len);
 // A ping, pong or close control frame (opcode 9, 10, 8); at most 125 payload bytes, asserted.
 // Give a ping at least one byte: libwebsockets does not report a pong that has none.
@@ -34,7 +32,7 @@ void frame_release(struct frame *frame); // the last one gives it back to its fr
 static inline const uint8_t *
 frame_bytes(const struct frame *frame)
 {
-    return frame->bytes + frame->start;
+    return frame->bytes;
 }
 // Frees what the lists kept and nobody took since the last call, but for `floor` bytes per
 // list; steady traffic never misses it. Answers how many bytes that was.

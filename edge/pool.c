@@ -95,6 +95,15 @@ pool_trim(struct pool *pool, size_t floor)
     return freed;
 }
 
+size_t
+pool_kept(const struct pool *pool)
+{
+    size_t bytes = 0;
+    for (unsigned class = 0; class < POOL_CLASSES; class ++)
+        bytes += pool->kept_bytes[class];
+    return bytes;
+}
+
 void
 pool_fini(struct pool *pool)
 {

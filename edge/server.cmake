@@ -1,5 +1,5 @@
 sy_library(sy_frame ${CMAKE_CURRENT_LIST_DIR}/frame.c ${CMAKE_CURRENT_LIST_DIR}/outq.c
-    ${CMAKE_CURRENT_LIST_DIR}/slab.c
+    ${CMAKE_CURRENT_LIST_DIR}/pool.c ${CMAKE_CURRENT_LIST_DIR}/slab.c
     LINK sy_base sy_proto)
 sy_library(sy_server ${CMAKE_CURRENT_LIST_DIR}/certificate.c ${CMAKE_CURRENT_LIST_DIR}/files.c
     ${CMAKE_CURRENT_LIST_DIR}/flush.c

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "edge/frame.h"
+#include "edge/pool.h"
 
 static int
 drain(void **state)
@@ -147,7 +148,7 @@ what_the_lists_keep_is_bounded(void **state)
         frames[i] = frame_new(CODEC_PROTOBUF, payload, sizeof payload);
     for (int i = 0; i < COUNT; i++)
         frame_release(frames[i]);
-    assert_int_equal(frame_pool_kept(), 8u << 20); // 64 of 128 KiB
+    assert_int_equal(frame_pool_kept(), POOL_KEEP_BYTES);
 }
 
 static void
@@ -181,11 +182,11 @@ what_lay_idle_is_given_back_but_for_the_floor(void **state)
         frames[i] = frame_new(CODEC_PROTOBUF, "abc", 3);
     for (int i = 0; i < 10; i++)
         frame_release(frames[i]);
-    assert_int_equal(frame_pool_trim(256), 0); // all were used since
+    assert_int_equal(frame_pool_trim(128), 0); // all were used since
     frame_release(frame_new(CODEC_PROTOBUF, "abc", 3));
-    assert_int_equal(frame_pool_trim(256), 8 * 128); // nine were not, two are the floor
-    assert_int_equal(frame_pool_kept(), 256);
-    assert_int_equal(frame_pool_trim(0), 256);
+    assert_int_equal(frame_pool_trim(128), 8 * 64); // nine were not, two are the floor
+    assert_int_equal(frame_pool_kept(), 128);
+    assert_int_equal(frame_pool_trim(0), 128);
     assert_int_equal(frame_pool_kept(), 0);
 }
 
