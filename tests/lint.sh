@@ -40,12 +40,12 @@ cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j "$jobs" --enable
     -i "$build" edge lib proto sweeper tests/system tests/bench
 verdict cppcheck $?
 
-for script in compose/*.sh tests/*.sh tests/bench/*.sh; do
+for script in compose/*.sh tests/*.sh tests/bench/*.sh tests/model/*.sh; do
     sh -n "$script"
     verdict "sh -n $script" $?
 done
 if command -v shellcheck >/dev/null 2>&1; then
-    shellcheck -S warning -s sh compose/*.sh tests/*.sh tests/bench/*.sh
+    shellcheck -S warning -s sh compose/*.sh tests/*.sh tests/bench/*.sh tests/model/*.sh
     verdict shellcheck $?
 fi
 echo "$passed passed, $failed failed"

@@ -6,6 +6,7 @@
 #   sh tests/run.sh --lint          also clang-format, clang-tidy, cppcheck, and a build by clang
 #   sh tests/run.sh --fuzz SECONDS  also each fuzz target for so long, two at a time
 #   sh tests/run.sh --guards        also counts what a message, a login and an idle session cost
+#   sh tests/run.sh --model         also the model of the registry protocol, exhaustively
 #   sh tests/run.sh --browser       also the chat page in headless Chromium
 #   sh tests/run.sh --demo          also compose/demo.sh --once
 #   sh tests/run.sh --all           all of the above, 30 s per fuzz target
@@ -22,6 +23,7 @@ presets=
 lint=no
 fuzz=0
 guards=no
+model=no
 browser=no
 demo=no
 only=
@@ -40,9 +42,10 @@ while [ $# -gt 0 ]; do
     --lint) lint=yes ;;
     --fuzz) shift; fuzz=${1:-x} ;;
     --guards) guards=yes ;;
+    --model) model=yes ;;
     --browser) browser=yes ;;
     --demo) demo=yes ;;
-    --all) presets="release asan tsan" lint=yes fuzz=30 guards=yes browser=yes demo=yes ;;
+    --all) presets="release asan tsan" lint=yes fuzz=30 guards=yes model=yes browser=yes demo=yes ;;
     --only) shift; only=${1:-} ;;
     --no-install) install=no ;;
     *) usage ;;
@@ -183,6 +186,7 @@ groups="build run test"
 [ "$lint" = yes ] && groups="$groups lint"
 [ "$fuzz" -gt 0 ] && groups="$groups fuzz"
 [ "$guards" = yes ] && groups="$groups guards"
+[ "$model" = yes ] && groups="$groups model"
 [ "$browser" = yes ] && groups="$groups browser"
 [ "$browser" = yes ] && { have_node || groups="$groups node"; }
 if [ "$install" = yes ]; then
@@ -212,6 +216,7 @@ if [ "$guards" = yes ] || [ "$browser" = yes ] || [ "$demo" = yes ]; then
     case " $presets " in *" release "*) ;; *) build release all ;; esac
 fi
 [ "$guards" = yes ] && part guards env BUILD_DIR=build/release sh tests/bench/guards.sh
+[ "$model" = yes ] && part model sh tests/model/run.sh
 [ "$browser" = yes ] && part browser env BUILD_DIR=build/release python3 tests/browser/run.py
 if [ "$demo" = yes ]; then
     begin=$(date +%s)
