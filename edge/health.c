@@ -94,10 +94,14 @@ put_server(struct http_reply *reply, const struct server *server)
     struct server_stats stats;
     server_stats(server, &stats);
     put(reply,
-        ",\"connections\":%u,\"accepted\":%llu,\"upgrades\":%llu,\"upgrade_refusals\":%llu,"
+        ",\"connections\":%u,\"accepted\":%llu,\"accept_waits\":%llu,\"refused_address\":%llu,"
+        "\"refused_half_open\":%llu,\"refused_descriptors\":%llu,"
+        "\"upgrades\":%llu,\"upgrade_refusals\":%llu,"
         "\"bytes_in\":%llu,\"bytes_out\":%llu,\"messages_in\":%llu,\"frames_out\":%llu,"
         "\"writes\":%llu",
         server_connections(server), (unsigned long long)stats.accepted,
+        (unsigned long long)stats.paced, (unsigned long long)stats.refused_address,
+        (unsigned long long)stats.refused_half_open, (unsigned long long)stats.refused_fd,
         (unsigned long long)stats.upgrades, (unsigned long long)stats.upgrade_refusals,
         (unsigned long long)stats.bytes_in, (unsigned long long)stats.bytes_out,
         (unsigned long long)stats.messages_in, (unsigned long long)stats.frames_out,

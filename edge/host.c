@@ -444,6 +444,7 @@ open_server(struct host *host)
         .max_connections = (uint32_t)s->connections_max,
         .max_per_address = (uint32_t)s->connections_max_per_address,
         .max_half_open = (uint32_t)s->connections_max_half_open,
+        .accept_rate = (uint32_t)s->connections_accept_rate,
         .max_frame_bytes = (uint32_t)s->limits_frame_bytes,
         .max_fragments = (uint32_t)s->limits_fragments,
         .max_queue_bytes = (uint64_t)s->limits_queue_bytes,

@@ -1,8 +1,11 @@
 // listener.c: accept in batches, admission by address, and what happens without descriptors.
 //
 // The happy path: the port is readable, up to BATCH sockets are accepted, each is checked
-// and handed on. TCP_NODELAY and TCP_NOTSENT_LOWAT are set on the listening socket, and
-// accepted ones inherit them on Linux: two system calls less for each.
+// and handed on. With a rate, what is accepted is paid from a credit that grows with time, up
+// to PACE_MS' worth; when it is used up the listener sleeps that long, so that logins of a
+// storm still come in batches and connected clients have the time between. TCP_NODELAY and
+// TCP_NOTSENT_LOWAT are set on the listening socket, and accepted ones inherit them on Linux: two
+// system calls less for each.
 //
 // Failures:
 //   too many half open, or from one address   closed at once, counted
@@ -28,7 +31,9 @@
 #include "lib/base/table.h"
 #include "proto/keys.h"
 
-#define BATCH 64     // sockets a turn: more would make connected clients wait
+#define BATCH 64 // sockets a turn: more would make connected clients wait
+#define PACE_MS 10
+#define SOCKET_COST 1000
 #define PAUSE_MS 100 // long enough for others to end, short enough to go unnoticed
 #define LOG_EVERY_MS 10000
 #define UNSENT_MAX (64 << 10) // bytes the kernel takes ahead of what it can send
@@ -50,6 +55,8 @@ struct listener {
     struct address *addresses;
     struct listener_stats stats;
     struct log_limit fd_log;
+    uint64_t credit; // thousandths of a socket: it grows by opts.per_second a millisecond
+    uint64_t credit_ms;
     uv_poll_t poll;
     uv_timer_t pause;
     unsigned handles; // of ours still open
@@ -202,10 +209,43 @@ on_pause_over(uv_timer_t *timer)
 }
 
 static void
-take_pause(struct listener *listener)
+sleep_for(struct listener *listener, uint64_t ms)
 {
     uv_poll_stop(&listener->poll);
-    uv_timer_start(&listener->pause, on_pause_over, PAUSE_MS, 0);
+    uv_timer_start(&listener->pause, on_pause_over, ms, 0);
+}
+
+static void
+take_pause(struct listener *listener)
+{
+    sleep_for(listener, PAUSE_MS);
+}
+
+static void
+earn_credit(struct listener *listener)
+{
+    uint64_t rate = listener->opts.per_second;
+    uint64_t most = rate * PACE_MS > SOCKET_COST ? rate * PACE_MS : SOCKET_COST;
+    uint64_t now = uv_now(listener->loop);
+    uint64_t grown = listener->credit + (now - listener->credit_ms) * rate;
+    listener->credit = grown < most ? grown : most;
+    listener->credit_ms = now;
+}
+
+// False: the rate is used up, and the listener sleeps.
+static bool
+may_accept(struct listener *listener)
+{
+    uint64_t rate = listener->opts.per_second;
+    if (rate == 0)
+        return true;
+    earn_credit(listener);
+    if (listener->credit >= SOCKET_COST)
+        return true;
+    uint64_t wait_ms = (SOCKET_COST - listener->credit + rate - 1) / rate;
+    listener->stats.paced++;
+    sleep_for(listener, wait_ms > PACE_MS ? wait_ms : PACE_MS);
+    return false;
 }
 
 static void
@@ -234,12 +274,14 @@ on_readable(uv_poll_t *poll, int status, int events)
         take_pause(listener);
         return;
     }
-    for (int i = 0; i < BATCH && listener->fd >= 0; i++) {
+    for (int i = 0; i < BATCH && listener->fd >= 0 && may_accept(listener); i++) {
         struct sockaddr_storage from;
         socklen_t len = sizeof from;
         int fd =
             accept4(listener->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
+            if (listener->opts.per_second > 0)
+                listener->credit -= SOCKET_COST;
             admit(listener, fd, &from);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return;

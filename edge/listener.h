@@ -33,6 +33,7 @@ struct listener_opts {
     // From one address: an IPv4 address, or an IPv6 /64, which is what one subscriber has.
     uint32_t max_per_address; // 0: no limit
     uint32_t max_half_open;   // 0: no limit
+    uint32_t per_second;      // sockets; the rest waits in the kernel's backlog. 0: no limit
     listener_cb *on_socket;
     void *arg;
 };
@@ -42,6 +43,7 @@ struct listener_stats {
     uint64_t refused_address;
     uint64_t refused_half_open;
     uint64_t refused_fd; // no descriptor left
+    uint64_t paced;      // times sockets had to wait for per_second
 };
 
 // Listens at once. On failure a line in *why.

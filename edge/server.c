@@ -184,6 +184,7 @@ open_listeners(struct server *server, char why[static 200])
                                    .is_shared = opts->shares_port,
                                    .max_per_address = opts->max_per_address,
                                    .max_half_open = opts->max_half_open,
+                                   .per_second = opts->accept_rate,
                                    .on_socket = on_public_socket,
                                    .arg = server};
     // No limits on the private port: it must answer when the public one is flooded. It is
@@ -487,4 +488,5 @@ server_stats(const struct server *server, struct server_stats *out)
     out->refused_address = public.refused_address;
     out->refused_half_open = public.refused_half_open;
     out->refused_fd = public.refused_fd + private.refused_fd;
+    out->paced = public.paced;
 }

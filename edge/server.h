@@ -33,6 +33,7 @@ struct server_opts {
     uint32_t max_connections;  // WebSockets; one more is answered 503
     uint32_t max_per_address;  // sockets of any kind from one address; more are closed at accept
     uint32_t max_half_open;    // sockets that are no WebSocket yet; more are closed at accept
+    uint32_t accept_rate;      // sockets a second on the public port; more wait. 0: no limit
     uint32_t max_frame_bytes;  // one client message; more: close 1009
     uint32_t max_fragments;    // of one message: 64
     uint64_t max_queue_bytes;  // outgoing, per connection
@@ -71,7 +72,7 @@ unsigned server_private_port(const struct server *server);
 uint32_t server_connections(const struct server *server); // WebSockets open
 
 struct server_stats {
-    uint64_t accepted, refused_address, refused_half_open, refused_fd;
+    uint64_t accepted, refused_address, refused_half_open, refused_fd, paced;
     uint64_t upgrades, upgrade_refusals;
     uint64_t bytes_in, bytes_out, messages_in, frames_out, writes;
     uint64_t closes[32]; // by close_index

@@ -49,6 +49,9 @@ const struct conf_row settings_rows[] = {
     ROW(NUMBER, "connections.max_half_open", CONF_INT, connections_max_half_open, "1000", 16, 100000,
         "Sockets that have not become a WebSocket yet; each costs about 6 KiB and lasts 5 s at "
         "most."),
+    ROW(NUMBER, "connections.accept_rate", CONF_INT, connections_accept_rate, "5000", 0, 1000000,
+        "Sockets accepted in a second, so that a storm of logins leaves time for those who are "
+        "connected. More wait in the kernel's backlog. 0 is no limit."),
 
     ROW(NUMBER, "limits.frame_bytes", CONF_SIZE, limits_frame_bytes, "64KiB", 1 * KIB, 256 * KIB,
         "Largest message a client may send on its WebSocket; larger ones close it with 1009."),

@@ -20,6 +20,7 @@ struct settings {
     int64_t connections_max;
     int64_t connections_max_per_address;
     int64_t connections_max_half_open;
+    int64_t connections_accept_rate;
     int64_t limits_frame_bytes;
     int64_t limits_queue_bytes;
     int64_t limits_fragments;

@@ -673,6 +673,44 @@ sockets_that_are_no_WebSocket_yet_are_limited(void **state)
         client_close(&settled[i]);
 }
 
+// At 500 a second the credit of 10 ms is five sockets.
+static void
+sockets_above_the_rate_wait_and_are_not_lost(void **state)
+{
+    enum { COUNT = 60, RATE = 500, AT_ONCE = 5 };
+    struct edge *rig = *state;
+    rig->opts.accept_rate = RATE;
+    rig_open(rig);
+    rig_turns(rig, 3);
+    struct client clients[COUNT];
+    uint64_t began = rig_ms();
+    for (int i = 0; i < COUNT; i++)
+        client_open(&clients[i], rig);
+    while (rig_stats(rig).accepted < COUNT) {
+        rig_turns(rig, 1);
+        uint64_t most = AT_ONCE + (rig_ms() - began + 1) * RATE / 1000;
+        assert_true(rig_stats(rig).accepted <= most);
+        assert_true(rig_ms() - began < 5000);
+    }
+    assert_true(rig_stats(rig).paced > 0);
+    for (int i = 0; i < COUNT; i++)
+        client_close(&clients[i]);
+}
+
+static void
+a_lone_socket_does_not_wait_for_the_rate(void **state)
+{
+    struct edge *rig = *state;
+    rig->opts.accept_rate = 1; // the next one a second later
+    rig_open(rig);
+    rig_turns(rig, 3);
+    struct client first;
+    client_open(&first, rig);
+    rig_until(rig, rig_stats(rig).accepted == 1);
+    assert_int_equal(rig_stats(rig).paced, 1); // asked once more, and slept
+    client_close(&first);
+}
+
 static void
 a_request_that_does_not_end_has_5_s(void **state)
 {
@@ -1205,6 +1243,8 @@ main(void)
         WITH_FILES(the_private_port_serves_no_files),
         UNOPENED(one_address_has_a_limited_number_of_sockets),
         UNOPENED(sockets_that_are_no_WebSocket_yet_are_limited),
+        UNOPENED(sockets_above_the_rate_wait_and_are_not_lost),
+        UNOPENED(a_lone_socket_does_not_wait_for_the_rate),
         OPENED(a_request_that_does_not_end_has_5_s),
         UNOPENED(a_limit_of_descriptors_that_is_too_high_is_lowered),
         UNOPENED(a_limit_of_descriptors_that_is_too_low_is_raised),
