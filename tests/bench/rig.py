@@ -23,7 +23,7 @@ SECRET = "a key for the benchmark alone, 32 bytes or more"
 PAGE = os.sysconf("SC_PAGE_SIZE")
 # What stands in the way of measuring is raised; what costs memory or time is left as it is.
 ROOMY = {"connections__max": 20000, "connections__max_per_address": 4000, "connections__max_half_open": 2000,
-         "limits__commands_per_second": 1000000}
+         "connections__accept_rate": 0, "limits__commands_per_second": 1000000}
 
 
 class Trouble(Exception):
@@ -265,7 +265,9 @@ def machine():
     """What the figures are from."""
     with open("/proc/cpuinfo") as cpuinfo:
         model = re.search(r"model name\s*:\s*(.*)", cpuinfo.read())
+    with open("/proc/sys/net/ipv4/tcp_congestion_control") as file:
+        congestion = file.read()
     git = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return {"cpu": model.group(1) if model else "?", "cores": os.cpu_count(), "kernel": os.uname().release,
+    return {"cpu": model.group(1) if model else "?", "cores": os.cpu_count(), "kernel": os.uname().release, "tcp": congestion.strip(),
             "commit": git.stdout.strip(), "build": os.path.basename(BUILD),
             "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}

@@ -21,6 +21,10 @@ COLUMNS = ("case", "edges us", "all us", "floor us", "edges/floor", "all/floor",
            "lost/dup/ooo", "dirty")
 
 
+# As an edge comes: a storm is held to a rate.
+STORM = {"auth__hs256_secret": rig.SECRET, "connections__accept_rate": 5000}
+
+
 class Case:
     """What is run, how often, and what came of it."""
 
@@ -271,11 +275,11 @@ class Runner:
                 case = Case("S5", "%d logins, %d at a time" % (users, in_flight), "storm", edges=1, fresh=True,
                             per="logins", calls=False, users=users, in_flight=in_flight, block=1000,
                             secret=rig.SECRET)
-                case.settings = {"auth__hs256_secret": rig.SECRET}
+                case.settings = STORM
                 yield self.play(case, self.storm)
             case = Case("S5", "%d logins beside 2k/s" % users, "storm", edges=1, fresh=True, calls=False, users=users,
                         in_flight=64, block=1000, secret=rig.SECRET, pairs=100, rate=2000)
-            case.settings = {"auth__hs256_secret": rig.SECRET}
+            case.settings = STORM
             yield self.play(case, self.storm)
 
     def storm(self, case, side):
