@@ -212,13 +212,14 @@ on_verified(void *arg, int error, enum store_verdict verdict, const struct store
     if (error == 0) {
         link->must_verify = false;
         link->edge->counters.verifies++;
-        // Also if a kick meanwhile said that the row is another's: now it is ours.
         link->known = LINK_WRITTEN;
         if (verdict != STORE_SUPERSEDED)
             link->epoch = answer->epoch;
         if (verdict == STORE_REWRITTEN) {
             link->edge->counters.rewritten++;
             tell_watchers(link, answer);
+            if (answer->replaced && answer->old != NULL)
+                kick_replaced(link, answer->old); // an older login, which nobody has told
         } else if (verdict == STORE_SUPERSEDED) {
             link_superseded(link);
         }
@@ -350,7 +351,8 @@ registry_kick(struct edge *edge, const char *user_id, const char *device, uint64
         return;
     }
     edge->counters.kicks_in++;
-    session->link->known = LINK_ABSENT; // the row is the other edge's now
+    // The link is removed like any other, by exact match. The row should be the other edge's,
+    // but a kick may be late: if that login has gone, a verify has written our row again.
     session_end(session, CLOSE_REPLACED);
 }
 
@@ -393,13 +395,15 @@ on_beat(void *arg, int error, bool was_lost, uint64_t gen)
     }
     bool is_first = registry->beat_ms == 0;
     bool has_new_gen = registry->gen != 0 && registry->gen != gen;
+    // The one answer that said so may have been lost, and a later renewal finds a lease.
+    bool has_run_out = registry->beat_tried_ms - registry->beat_ms >= LEASE_MS;
     registry->failed_since_ms = 0;
     // The lease runs from when it was asked for, at the earliest.
     registry->beat_ms = registry->beat_tried_ms;
     registry->gen = gen;
     if (is_first) {
         log_info("lease_taken", "node=%s", edge->node);
-    } else if (was_lost || has_new_gen) {
+    } else if (was_lost || has_run_out || has_new_gen) {
         edge->counters.leases_lost++;
         log_warn("lease_lost", "node=%s links=%zu reason=%s", edge->node, registry->count,
                  has_new_gen ? "redis_lost_its_data" : "expired");

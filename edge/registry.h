@@ -25,8 +25,8 @@ struct edge;
 struct session;
 struct user;
 
-// A kick that was lost is repaired by the next verify: this bounds how long two
-// connections may both believe they are the newest.
+// A kick that was lost is repaired by the next verify of either link: this bounds how long
+// two connections may both believe they are the newest (tests/model).
 #define VERIFY_CYCLE_MS 60000
 // Links checked per second when all must be: 10,000 in two seconds, at 5 % of what one
 // Redis does.

@@ -10,6 +10,18 @@ rules_judge(const struct node_facts *facts, uint64_t now_ms)
     return now_ms - last_ms >= SUSPECT_MS ? NODE_SUSPECT : NODE_ALIVE;
 }
 
+bool
+rules_is_mass_death(size_t died, size_t nodes)
+{
+    return died >= MASS_DEATHS_MIN && died * 100 > nodes * MASS_DEATH_PERCENT;
+}
+
+bool
+rules_redis_is_settled(uint64_t up_ms)
+{
+    return up_ms >= LEASE_MS;
+}
+
 const char *
 rules_name(enum node_state state)
 {

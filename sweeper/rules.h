@@ -4,16 +4,28 @@
 //   Not heard for SUSPECT_MS, lease exists: SUSPECT. Its lease is looked at every round.
 //   No lease: DEAD. The lease alone decides: an edge whose heartbeats are lost on the way
 //   still holds it, and one that is paused past its end knows that it must start anew.
+//   Many die at once: more likely it is Redis that is wrong, its clock or its data, than
+//   all of them. Nothing is reaped for a while; who lives takes its lease again meanwhile.
+//   The same while Redis has just been started.
 //
 // A node that gets its lease back while it is being reaped is ALIVE again: the scripts
 // refuse to reap it, and the edge verifies all of its links itself.
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#include "proto/keys.h"
 
 // Three heartbeats of a second each.
 #define SUSPECT_MS 3000
+// So many nodes, and so large a part of all, within a lease's time are a mass death. Two may
+// always die together: a machine with two edges.
+#define MASS_DEATHS_MIN 3
+#define MASS_DEATH_PERCENT 30
+// Rows of the dead count for nothing meanwhile, so holding costs memory of Redis alone.
+#define MASS_DEATH_HOLD_MS (3 * LEASE_MS)
 
 enum node_state { NODE_NEW, NODE_ALIVE, NODE_SUSPECT, NODE_DEAD };
 
@@ -24,6 +36,10 @@ struct node_facts {
 };
 
 enum node_state rules_judge(const struct node_facts *facts, uint64_t now_ms);
+// Of `nodes` there were, `died` lost their lease within the last LEASE_MS.
+bool rules_is_mass_death(size_t died, size_t nodes);
+// Whether every living edge has had the time to renew since Redis was started.
+bool rules_redis_is_settled(uint64_t up_ms);
 const char *rules_name(enum node_state state);
 
 // How many links may be removed now so that no second sees more than `per_second`.

@@ -91,6 +91,26 @@ judge(struct sweep *sweep, struct swept_node *node)
     change_state(sweep, node, rules_judge(&node->facts, sweep->now_ms));
 }
 
+// Counts by the time since it was noticed: what a new leader finds dead already died, for all
+// it knows, just now.
+static void
+look_for_mass_death(struct sweep *sweep)
+{
+    size_t nodes = 0, died = 0;
+    for (const struct swept_node *node = sweep->nodes; node != NULL; node = node->hh.next) {
+        nodes++;
+        died += node->state == NODE_DEAD && sweep->now_ms - node->dead_since_ms < LEASE_MS;
+    }
+    if (!rules_is_mass_death(died, nodes))
+        return;
+    if (sweep->now_ms >= sweep->hold_until_ms) {
+        sweep->mass_deaths++;
+        log_error("reaping_held", "reason=mass_death died=%zu nodes=%zu for_ms=%u", died, nodes,
+                  MASS_DEATH_HOLD_MS);
+    }
+    sweep->hold_until_ms = sweep->now_ms + MASS_DEATH_HOLD_MS;
+}
+
 static void
 on_nodes(void *arg, int error, const struct store_node *nodes, size_t count)
 {
@@ -112,6 +132,7 @@ on_nodes(void *arg, int error, const struct store_node *nodes, size_t count)
         if (node->round != sweep->round && node != sweep->reaping)
             forget(sweep, node);
     }
+    look_for_mass_death(sweep);
     reap_next(sweep);
 }
 
@@ -171,10 +192,18 @@ on_reaped(void *arg, int error, const struct store_reaped *answer)
     reap_next(sweep);
 }
 
+static bool
+may_reap(const struct sweep *sweep)
+{
+    uint64_t redis_up_ms = sweep->redis_up_ms + (sweep->now_ms - sweep->redis_told_ms);
+    return sweep->is_leader && !sweep->is_leaving && sweep->reaping == NULL &&
+           sweep->now_ms >= sweep->hold_until_ms && rules_redis_is_settled(redis_up_ms);
+}
+
 static void
 reap_next(struct sweep *sweep)
 {
-    if (!sweep->is_leader || sweep->is_leaving || sweep->reaping != NULL)
+    if (!may_reap(sweep))
         return;
     uint64_t left = pace_left(&sweep->pace, sweep->links_per_second, sweep->now_ms);
     if (left == 0)
@@ -210,10 +239,11 @@ on_lead(void *arg, int error, bool is_leader, uint64_t fence, uint64_t redis_upt
 {
     struct sweep *sweep = arg;
     bool was_leader = sweep->is_leader;
-    (void)redis_uptime_s;
     sweep->is_asking = false;
     if (error != 0)
         return; // leadership that was held runs out by itself, see sweep_tick
+    sweep->redis_up_ms = redis_uptime_s * 1000;
+    sweep->redis_told_ms = sweep->now_ms;
     sweep->is_leader = is_leader;
     if (is_leader) {
         sweep->led_ms = sweep->lead_tried_ms;

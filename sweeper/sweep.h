@@ -8,7 +8,8 @@
 // 4. Its last link gone: one log line, and NodeDown for everybody.
 // 5. Slowly, all keys are looked through for indexes that no listed node leads to.
 //
-// Every decision is one log line that says what and why. Redis down: nothing is known, so
+// Every decision is one log line that says what and why. Many nodes dead at once, or Redis
+// just started: reaping is held. Redis down: nothing is known, so
 // nothing is done. Fence stale: another leads; this one stops at once. One thread.
 #pragma once
 
@@ -58,11 +59,15 @@ struct sweep {
     bool is_listing;   // likewise
     bool is_scrubbing; // likewise
     uint64_t scrub_cursor;
+    uint64_t redis_up_ms;   // how long Redis had been up when it was last asked
+    uint64_t redis_told_ms; // and when that was
+    uint64_t hold_until_ms; // nothing is reaped before; see rules.h
     bool is_leaving;
     // Told for tests and dashboards.
     uint64_t nodes_reaped;
     uint64_t links_removed;
     uint64_t stale_fences;
+    uint64_t mass_deaths;
 };
 
 // The caller has filled id, store, bus, now_ms, batch, links_per_second.

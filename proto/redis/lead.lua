@@ -5,7 +5,9 @@
 -- Answer: { 1 if this sweeper leads now else 0, fence, seconds this server is up }
 --
 -- Each change of leader raises the fence. A leader that slept through its lease still
--- holds the old number, and reap_list and reap_done refuse it.
+-- holds the old number, and reap_list and reap_done refuse it. The fence is at least this
+-- server's clock in seconds: when its data is lost it does not start from 1 again, and a
+-- leader of before leaves no fence behind at a node that refuses the ones to come.
 local leader = redis.call('GET', KEYS[1])
 local leads = 0
 if leader == ARGV[1] then
@@ -17,7 +19,9 @@ if leader == ARGV[1] then
     end
 elseif not leader and ARGV[2] ~= '0' then
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-    redis.call('INCR', KEYS[2])
+    local now = tonumber(redis.call('TIME')[1])
+    local last = tonumber(redis.call('GET', KEYS[2]) or '0')
+    redis.call('SET', KEYS[2], string.format('%.0f', math.max(last + 1, now)))
     leads = 1
 end
 local fence = tonumber(redis.call('GET', KEYS[2]) or '0')

@@ -40,29 +40,18 @@
 // Locals are cleared as soon as nobody reads them.
 //
 // Known limits of the protocol as coded, each a run of run.sh:
-//   one cycle     a verify that rewrites over an older row kicks nobody; the older link goes
-//                 at its own next verify, so two cycles bound what is wrong, not one
-//   ghost row     B replaces A, B leaves, A's verify rewrites A's row, then B's kick reaches
-//                 A: A forgets its link as if the row were B's. It stays until the next
-//                 login or A's end. FIX_KICK: a kicked link is unregistered like any other
-//   lost beat     the lease ended and the one answer that says so is lost: the next renewal
-//                 finds a lease. Rows reaped wait for the cycle. FIX_BEAT: the edge goes by
-//                 its own clock as well
 //   slow reap     a sweeper pauses between reap_list and reap_row; meanwhile the node is
 //                 back and has verified. The rows deleted then wait for the cycle
 //   reaped writer an edge whose lease has ended writes a row while its batch is at
 //                 reap_row, loses the index entry at reap_done, and dies. FIX_WRITER: no row
 //                 is written without a lease (register.lua does not ask for one, and for
 //                 P1 to P3 need not)
-//   office        Redis lost its data, a leader of before reaps with its high fence and
-//                 leaves sy:fence:{node} behind; the new leader, counting from 1, is
-//                 refused for that node for a day
 //   login order   a login whose register comes late (Redis away from one edge only) beats
 //                 the login after it; the newer client is closed 4001
 //   late command  a register given up (timeout, connection closed) that Redis executes
 //                 later still takes the row for a link that may be gone
 //
-// ONLY_P2 asks for nothing else at rest. The other switches take out a rule (NO_*, KICK_ANY,
+// ONLY_P2 asks for nothing else at rest. The other switches take out a rule (NO_*, KICK_*,
 // INDEX_LAST), or try a repair (FIX_*).
 // PROMPT: reap_list and reap_row without a pause between. PIPELINED: SADD and script
 // likewise. run.sh says which runs there are, and what each must find.
@@ -165,11 +154,8 @@ inline end_session(i) {
     fi
 }
 
-// link_superseded() and registry_kick(): close 4001.
+// session_end() by link_superseded() or registry_kick(): close 4001.
 inline replaced(i) {
-#ifndef FIX_KICK
-    known[i] = ABSENT;
-#endif
     if
     :: session[i] ->
 #ifdef STRICT
@@ -334,7 +320,12 @@ inline script(i) {
         :: verdict == KEPT -> given = row_epoch
         :: else
         fi;
-        old = 0; old_epoch = 0
+        if
+#ifndef NO_REWRITE_KICK
+        :: verdict == REWRITTEN
+#endif
+        :: else -> old = 0; old_epoch = 0
+        fi
     :: op == UNREGISTER -> do_unregister(i)
     :: op == LOOK -> old = row; old_epoch = row_epoch
     fi
@@ -407,8 +398,9 @@ proctype Edge(bit e) {
                 must_verify[i] = 0;
                 known[i] = WRITTEN;
                 if
-                :: verdict >= SUPERSEDED -> replaced(i)
+                :: verdict >= SUPERSEDED -> known[i] = ABSENT; replaced(i)
                 :: verdict == KEPT -> epoch[i] = given
+                :: verdict == REWRITTEN -> send_kick(e)
                 :: else
                 fi;
                 verdict = (verdict == SUPERSEDED_ELSEWHERE -> 1 : 0)
@@ -497,7 +489,8 @@ proctype Beat(bit e) {
             }
 #ifdef F_BEAT
         :: d_step { alive[e] && !calm ->
-#ifdef FIX_BEAT
+#ifndef NO_OWN_CLOCK
+                // The next renewal that is answered comes a lease's time after the last.
                 if
                 :: was_lost -> mark_all(e)
                 :: else
@@ -630,10 +623,14 @@ inline login(e) {
     session[logins] = 1
 }
 
-// registry_kick().
+// registry_kick(). The link stays WRITTEN, and is unregistered by exact match.
 inline deliver(i) {
     if
-    :: session[i] && epoch[i] == kick[i] -> replaced(i)
+    :: session[i] && epoch[i] == kick[i] ->
+#ifdef KICK_FORGETS
+        known[i] = ABSENT;
+#endif
+        replaced(i)
 #ifndef NO_KICK_EPOCH_VERIFY
     :: session[i] && epoch[i] != kick[i] -> must_verify[i] = 1
 #endif
@@ -699,7 +696,9 @@ inline flush() {
 #endif
     member[0] = 0; member[1] = 0;
     leader = NOBODY;
-    fence = 0;
+#ifdef NO_FENCE_CLOCK
+    fence = 0; // else it goes on from the clock
+#endif
     node_fence[0] = 0; node_fence[1] = 0
 }
 

@@ -103,9 +103,10 @@ clock="-DLOGINS=2 -DFAULTS=2 -DF_FLUSH -DF_CLOCK"
 reap="-DLOGINS=1 -DFAULTS=2 -DF_LEASE -DF_LEAD -DSWEEPERS=2 -DBEATS"
 reap_move="-DLOGINS=2 -DFAULTS=1 -DF_LEASE -DSWEEPERS=1 -DBEATS"
 kill="-DLOGINS=2 -DFAULTS=0 -DF_KILL -DSWEEPERS=1 -DBEATS"
-dead_flush="-DLOGINS=1 -DFAULTS=1 -DF_KILL -DF_FLUSH -DSWEEPERS=1 -DBEATS -DTIDY -DFIX_KICK -DPIPELINED -DFIX_WRITER"
+dead_flush="-DLOGINS=1 -DFAULTS=1 -DF_KILL -DF_FLUSH -DSWEEPERS=1 -DBEATS -DTIDY -DPIPELINED -DFIX_WRITER"
 # What the verify cycle does not have to heal: it never runs.
 resync="-DLOGINS=1 -DFAULTS=1 -DF_LEASE -DSWEEPERS=1 -DBEATS -DPROMPT -DNO_CYCLE -DROUNDS=0"
+office="-DLOGINS=0 -DFAULTS=2 -DF_FLUSH -DF_LEAD -DF_KILL -DSWEEPERS=2 -DBEATS -DOFFICE"
 gen="-DLOGINS=1 -DFAULTS=1 -DF_FLUSH -DF_BEAT -DBEATS -DNO_CYCLE -DROUNDS=0"
 
 # shellcheck disable=SC2086
@@ -118,20 +119,29 @@ gen="-DLOGINS=1 -DFAULTS=1 -DF_FLUSH -DF_BEAT -DBEATS -DNO_CYCLE -DROUNDS=0"
     check full-reap-move none "a device that moves while its edge is reaped" $reap_move
     check full-kill none "an edge dies" $kill
     check full-resync none "a lost lease is healed by the heartbeat's answer alone" $resync
+    check full-one-cycle none "one verify of each link is enough, also after a flush" $flush -DROUNDS=1
+    check full-tidy none "no row is left behind" $moves -DTIDY
+    check full-dead-edge none "an edge that dies leaves no row" $kill -DTIDY
+    check full-lost-beat none "the answer that says LOST is lost" $resync -DF_BEAT
+    check full-office none "Redis loses its data under leaders that change" $office
     check full-gen none "lost data is healed by the generation alone, also if answers are lost" $gen
 
     check without-exact-match P3 "unregister deletes whatever is there" $moves -DNO_EXACT
     check without-epoch P2 "verify overwrites any row" $moves -DNO_EPOCH
     check without-stored-epoch P1 "a clock that goes back makes a new login look old" $moves -DNO_STORED_EPOCH
+    check without-rewrite-kick P2 "a rewrite over an older row tells nobody" $flush -DROUNDS=1 -DNO_REWRITE_KICK
+    check without-late-kick P4 "a late kick makes an edge forget a row that it has just rewritten" $moves -DTIDY -DKICK_FORGETS
+    check without-own-clock P1 "the only answer that says LOST is lost" $resync -DF_BEAT -DNO_OWN_CLOCK
+    check without-fence-clock P5 "after a flush the leader in office is refused by an old fence" $office -DNO_FENCE_CLOCK
     check without-kick-match P1 "a kick closes whoever has the device now" $moves -DKICK_ANY
     check without-cycle P2 "a lost kick leaves two" $moves -DNO_CYCLE -DROUNDS=0 -DONLY_P2
     check without-kick-and-cycle P2 "nobody tells the older one" $many -DNO_KICK -DNO_CYCLE -DROUNDS=0 -DONLY_P2
-    check without-look P4 "a register without an answer is forgotten with its session" $moves -DFIX_KICK -DTIDY -DNO_LOOK
+    check without-look P4 "a register without an answer is forgotten with its session" $moves -DTIDY -DNO_LOOK
     check without-tie P2 "equal epochs overwrite each other for ever" $clock -DNO_TIE
     check without-lease-check P3 "a living node is reaped on an old belief" $reap -DNO_LEASE_CHECK
     check without-resync P1 "what was reaped stays away until the cycle" $resync -DNO_RESYNC
     check without-gen P1 "lost data stays away until the cycle" $gen -DNO_GEN
-    check without-index-first P4 "a dead edge's row that no index names" $kill -DFIX_KICK -DTIDY -DINDEX_LAST
+    check without-index-first P4 "a dead edge's row that no index names" $kill -DTIDY -DINDEX_LAST
     check without-sweep-of-lists P4 "an index that no list names" $dead_flush -DNO_SCRUB
 
     check without-kick none "hygiene: the cycle closes the older one, a kick does it at once" $moves -DNO_KICK
@@ -139,16 +149,9 @@ gen="-DLOGINS=1 -DFAULTS=1 -DF_FLUSH -DF_BEAT -DBEATS -DNO_CYCLE -DROUNDS=0"
     check without-done-check none "hygiene for a live node: its next verify names the row again" $reap -DNO_DONE_CHECK
     check without-fence none "hygiene: reaping compares at each step, so a stale leader does no harm" $reap -DNO_FENCE
 
-    check limit-one-cycle P2 "a rewrite over an older row kicks nobody: its owner goes one cycle later" $flush -DROUNDS=1
-    check limit-ghost-row P4 "a late kick makes an edge forget a row that it has just rewritten" $moves -DTIDY
-    check repaired-ghost-row none "a kicked link is unregistered like any other" $moves -DTIDY -DFIX_KICK
-    check repaired-dead-edge none "and then an edge that dies leaves no row" $kill -DTIDY -DFIX_KICK
-    check limit-lost-beat P1 "the only answer that says LOST is lost" $resync -DF_BEAT
-    check repaired-lost-beat none "the edge also goes by its own clock" $resync -DF_BEAT -DFIX_BEAT
     check limit-reaped-writer P4 "an edge without lease writes a row while it is reaped, and dies" $dead_flush -UFIX_WRITER
     check repaired-reaped-writer none "no row is written without a lease" $dead_flush
     check limit-slow-reap P1 "rows deleted after the node is back wait for the cycle" $resync -UPROMPT
-    check limit-office P5 "after a flush the leader in office is refused by an old fence" -DLOGINS=1 -DFAULTS=2 -DF_FLUSH -DF_LEAD -DF_KILL -DSWEEPERS=2 -DBEATS -DOFFICE
     check limit-login-order P1 "the order is that of registers, not of logins" -DLOGINS=2 -DFAULTS=0 -DSTRICT
     check limit-late-command P1 "a register given up, executed later" -DLOGINS=2 -DFAULTS=1 -DF_LATE
 }

@@ -317,6 +317,11 @@ run_verify(struct redis *redis, struct call *call)
         call->verdict = STORE_KEPT;
     } else if (row == NULL || row->link.epoch < call->link.epoch) {
         call->verdict = STORE_REWRITTEN;
+        if (row != NULL) {
+            call->old = row->link;
+            call->registered.replaced = true;
+            call->registered.old = &call->old;
+        }
         write_row(redis, call->user, &call->link);
         take_watchers(redis, call);
     } else {

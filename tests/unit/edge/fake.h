@@ -74,6 +74,8 @@ void answer_replaced(struct call *call, uint64_t epoch, const struct link *old,
 void answer_done(struct call *call, int error);
 void answer_verified(struct call *call, enum store_verdict verdict, uint64_t epoch,
                      const char *watcher);
+// Over the row of an older login.
+void answer_rewritten(struct call *call, uint64_t epoch, const struct link *old);
 void answer_links(struct call *call, const struct link *links, size_t count);
 // On these nodes, one device each.
 void answer_nodes(struct call *call, size_t count, ...);

@@ -330,6 +330,16 @@ answer_verified(struct call *call, enum store_verdict verdict, uint64_t epoch, c
 }
 
 void
+answer_rewritten(struct call *call, uint64_t epoch, const struct link *old)
+{
+    assert_int_equal(call->kind, CALL_VERIFY);
+    close_call(call);
+    struct store_registered answer = {.epoch = epoch, .replaced = true, .old = old};
+    GET_DONE(call, store_verify_cb, done);
+    done(call->arg, 0, STORE_REWRITTEN, &answer);
+}
+
+void
 answer_links(struct call *call, const struct link *links, size_t count)
 {
     assert_int_equal(call->kind, CALL_RESOLVE);

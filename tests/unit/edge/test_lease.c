@@ -167,6 +167,34 @@ a_lost_lease_has_all_links_verified(void **state)
     assert_true(tick(rig, false, 1) < 10); // once
 }
 
+// The lease ended, and of the renewal that found it gone the answer was lost: the next one
+// finds a lease. `seconds`: between two answers.
+static size_t
+verified_after_silence(struct rig *rig, unsigned seconds)
+{
+    log_in_many(rig, 200);
+    tick(rig, true, 1);
+    tick(rig, false, 1);
+    tick(rig, false, 1); // renewed
+    rig->edge.now_ms += (seconds - 1) * 1000;
+    tick(rig, false, 1);
+    return tick(rig, false, 1);
+}
+
+static void
+a_lease_that_must_have_run_out_has_all_links_verified(void **state)
+{
+    assert_int_equal(verified_after_silence(*state, LEASE_MS / 1000), 200);
+}
+
+static void
+a_lease_renewed_in_time_was_not_lost(void **state)
+{
+    struct rig *rig = *state;
+    assert_true(verified_after_silence(rig, LEASE_MS / 1000 - 1) < 10);
+    assert_int_equal(rig->edge.counters.leases_lost, 0);
+}
+
 static void
 another_gen_has_all_links_verified(void **state)
 {
@@ -289,6 +317,8 @@ main(void)
         RIG_TEST(leaving_while_a_renewal_is_under_way_keeps_its_time),
         RIG_TEST(each_link_is_verified_once_in_a_cycle),
         RIG_TEST(a_lost_lease_has_all_links_verified),
+        RIG_TEST(a_lease_that_must_have_run_out_has_all_links_verified),
+        RIG_TEST(a_lease_renewed_in_time_was_not_lost),
         RIG_TEST(another_gen_has_all_links_verified),
         RIG_TEST(no_second_verifies_more_than_allowed),
         RIG_TEST(a_link_that_is_there_stays),

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static struct server server;
 static uv_loop_t loop;
@@ -80,12 +81,13 @@ the_first_to_ask_leads_and_renews(void **state)
     struct lead lead = do_lead("s1", 10000);
     assert_int_equal(lead.error, 0);
     assert_true(lead.is_leader);
-    assert_int_equal(lead.fence, 1);
+    uint64_t fence = lead.fence;
+    assert_in_range(fence, time(NULL) - 60, time(NULL)); // see lead.lua
     assert_in_range(lead.up_s, 0, 3600);
     server_ask(&server, "PEXPIRE sy:{sweeper}:leader 1000");
     lead = do_lead("s1", 10000);
     assert_true(lead.is_leader);
-    assert_int_equal(lead.fence, 1);
+    assert_int_equal(lead.fence, fence);
     assert_in_range(atoi(server_ask(&server, "PTTL sy:{sweeper}:leader")), 8000, 10000);
 }
 
@@ -93,11 +95,11 @@ static void
 another_sweeper_waits_and_does_not_shorten_the_lease(void **state)
 {
     (void)state;
-    do_lead("s1", 10000);
+    uint64_t fence = do_lead("s1", 10000).fence;
     struct lead lead = do_lead("s2", 100);
     assert_int_equal(lead.error, 0);
     assert_false(lead.is_leader);
-    assert_int_equal(lead.fence, 1);
+    assert_int_equal(lead.fence, fence);
     assert_string_equal(server_ask(&server, "GET sy:{sweeper}:leader"), "s1");
     assert_in_range(atoi(server_ask(&server, "PTTL sy:{sweeper}:leader")), 8000, 10000);
 }
@@ -106,12 +108,14 @@ static void
 a_takeover_after_the_lease_raises_the_fence(void **state)
 {
     (void)state;
-    do_lead("s1", 1);
+    server_ask(&server, "SET sy:{sweeper}:fence 4000000000"); // ahead of the clock
+    uint64_t fence = do_lead("s1", 1).fence;
+    assert_int_equal(fence, 4000000001);
     for (int i = 0; i < 100 && strcmp(server_ask(&server, "GET sy:{sweeper}:leader"), "(nil)"); i++)
         uv_sleep(1);
     struct lead lead = do_lead("s2", 10000);
     assert_true(lead.is_leader);
-    assert_int_equal(lead.fence, 2);
+    assert_int_equal(lead.fence, fence + 1);
     assert_false(do_lead("s1", 10000).is_leader);
 }
 
@@ -119,16 +123,25 @@ static void
 a_leader_that_lost_its_lease_gets_a_new_fence_too(void **state)
 {
     (void)state;
-    assert_int_equal(do_lead("s1", 10000).fence, 1);
+    uint64_t fence = do_lead("s1", 10000).fence;
     server_ask(&server, "DEL sy:{sweeper}:leader");
-    assert_int_equal(do_lead("s1", 10000).fence, 2);
+    assert_true(do_lead("s1", 10000).fence > fence);
+}
+
+static void
+a_fence_of_before_a_loss_of_data_is_not_above_one_of_after(void **state)
+{
+    (void)state;
+    uint64_t fence = do_lead("s1", 10000).fence;
+    server_ask(&server, "FLUSHALL");
+    assert_true(do_lead("s2", 10000).fence >= fence);
 }
 
 static void
 only_the_leader_can_resign(void **state)
 {
     (void)state;
-    do_lead("s1", 10000);
+    uint64_t fence = do_lead("s1", 10000).fence;
     do_resign("s2");
     assert_false(do_lead("s2", 10000).is_leader);
     do_resign("s1");
@@ -136,7 +149,7 @@ only_the_leader_can_resign(void **state)
     do_resign("s1");
     struct lead lead = do_lead("s2", 10000);
     assert_true(lead.is_leader);
-    assert_int_equal(lead.fence, 2);
+    assert_true(lead.fence > fence);
 }
 
 static void
@@ -489,6 +502,7 @@ main(void)
         cmocka_unit_test_setup(another_sweeper_waits_and_does_not_shorten_the_lease, flush),
         cmocka_unit_test_setup(a_takeover_after_the_lease_raises_the_fence, flush),
         cmocka_unit_test_setup(a_leader_that_lost_its_lease_gets_a_new_fence_too, flush),
+        cmocka_unit_test_setup(a_fence_of_before_a_loss_of_data_is_not_above_one_of_after, flush),
         cmocka_unit_test_setup(only_the_leader_can_resign, flush),
         cmocka_unit_test_setup(a_sweeper_needs_a_name, flush),
         cmocka_unit_test_setup(a_dead_node_loses_its_links_and_then_itself, flush),

@@ -47,6 +47,32 @@ a_lease_without_a_heartbeat_is_never_dead(void **state)
 }
 
 static void
+three_deaths_in_ten_are_a_coincidence_and_four_are_not(void **state)
+{
+    (void)state;
+    assert_false(rules_is_mass_death(3, 10));
+    assert_true(rules_is_mass_death(4, 10));
+    assert_true(rules_is_mass_death(3, 9));
+    assert_true(rules_is_mass_death(3, 3));
+}
+
+static void
+two_may_always_die_together(void **state)
+{
+    (void)state;
+    assert_false(rules_is_mass_death(2, 2));
+    assert_false(rules_is_mass_death(0, 0));
+}
+
+static void
+redis_is_settled_after_the_time_of_a_lease(void **state)
+{
+    (void)state;
+    assert_false(rules_redis_is_settled(LEASE_MS - 1));
+    assert_true(rules_redis_is_settled(LEASE_MS));
+}
+
+static void
 each_state_has_its_word(void **state)
 {
     (void)state;
@@ -79,6 +105,9 @@ main(void)
         cmocka_unit_test(a_node_never_heard_counts_from_when_it_was_seen),
         cmocka_unit_test(without_a_lease_it_is_dead_however_loud),
         cmocka_unit_test(a_lease_without_a_heartbeat_is_never_dead),
+        cmocka_unit_test(three_deaths_in_ten_are_a_coincidence_and_four_are_not),
+        cmocka_unit_test(two_may_always_die_together),
+        cmocka_unit_test(redis_is_settled_after_the_time_of_a_lease),
         cmocka_unit_test(each_state_has_its_word),
         cmocka_unit_test(no_second_sees_more_than_its_share),
     };

@@ -57,13 +57,19 @@ tick(struct desk *desk)
 }
 
 static void
-answer_lead(struct desk *desk, bool is_leader, uint64_t fence)
+answer_lead_up(struct desk *desk, bool is_leader, uint64_t fence, uint64_t redis_uptime_s)
 {
     store_lead_cb *done;
     struct call *call = call_of(&desk->store, CALL_LEAD);
     call->is_answered = true;
     memcpy(&done, &call->done, sizeof(done));
-    done(call->arg, 0, is_leader, fence, 1000);
+    done(call->arg, 0, is_leader, fence, redis_uptime_s);
+}
+
+static void
+answer_lead(struct desk *desk, bool is_leader, uint64_t fence)
+{
+    answer_lead_up(desk, is_leader, fence, 1000);
 }
 
 static void
@@ -451,6 +457,84 @@ a_batch_that_failed_is_tried_again_at_the_next_tick(void **state)
     assert_int_equal(desk->bus.count, 0);
 }
 
+// Holding.
+
+#define NODE(n) "edge-" #n ".000000000000000" #n
+static const char *const five[] = {NODE(1), NODE(2), NODE(3), NODE(4), NODE(5)};
+static const bool all_live[] = {true, true, true, true, true};
+static const bool two_die[] = {false, false, true, true, true};
+static const bool three_die[] = {false, false, false, true, true};
+
+// Ticks until a listing is asked for, for at most `ms`.
+static void
+pass(struct desk *desk, uint64_t ms)
+{
+    for (uint64_t until_ms = desk->sweep.now_ms + ms; desk->sweep.now_ms < until_ms;) {
+        tick(desk);
+        if (calls_open_of(&desk->store, CALL_LEAD) > 0)
+            answer_lead(desk, true, 7);
+    }
+}
+
+static void
+many_deaths_at_once_hold_reaping_for_a_while(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    answer_list(desk, 5, five, all_live);
+    tick(desk);
+    answer_list(desk, 5, five, three_die);
+    assert_int_equal(desk->sweep.mass_deaths, 1);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+    // They stay dead: when the time is over they are reaped after all.
+    pass(desk, LEASE_MS);
+    answer_list(desk, 5, five, three_die);
+    pass(desk, MASS_DEATH_HOLD_MS - LEASE_MS - TICK_MS);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+    pass(desk, TICK_MS);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 1);
+    assert_int_equal(desk->sweep.mass_deaths, 1);
+}
+
+static void
+who_takes_its_lease_again_meanwhile_loses_nothing(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    answer_list(desk, 5, five, three_die);
+    tick(desk);
+    answer_list(desk, 5, five, all_live);
+    pass(desk, 2 * MASS_DEATH_HOLD_MS);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+    assert_int_equal(desk->sweep.nodes_reaped, 0);
+}
+
+static void
+few_deaths_hold_nothing(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    answer_list(desk, 5, five, two_die);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 1);
+    assert_int_equal(desk->sweep.mass_deaths, 0);
+}
+
+static void
+nothing_is_reaped_while_redis_has_just_been_started(void **state)
+{
+    struct desk *desk = *state;
+    tick(desk);
+    answer_lead_up(desk, true, 7, 8);
+    tick(desk);
+    answer_one(desk, NODE_B, false);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+    tick(desk);
+    tick(desk);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0); // 9.5 s
+    tick(desk);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 1);
+}
+
 // Scrubbing.
 
 static void
@@ -498,6 +582,10 @@ main(void)
         SWEEP_TEST(a_node_that_is_back_is_left_alone_and_counted_anew),
         SWEEP_TEST(a_stale_fence_stops_the_sweeper),
         SWEEP_TEST(a_batch_that_failed_is_tried_again_at_the_next_tick),
+        SWEEP_TEST(many_deaths_at_once_hold_reaping_for_a_while),
+        SWEEP_TEST(who_takes_its_lease_again_meanwhile_loses_nothing),
+        SWEEP_TEST(few_deaths_hold_nothing),
+        SWEEP_TEST(nothing_is_reaped_while_redis_has_just_been_started),
         SWEEP_TEST(the_scrub_goes_on_where_it_was_and_around),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
