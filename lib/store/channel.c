@@ -77,12 +77,13 @@ static struct command *
 command_new(size_t argc, const char **argv, const size_t *lens, channel_answer_cb *done, void *arg)
 {
     size_t len = redis_format_size(argc, argv, lens);
-    struct command *command = malloc(sizeof *command + len);
+    struct command *command = malloc(sizeof *command + len + 1);
     if (!command)
         abort();
     *command = (struct command){
         .name = argv[0], .script = SCRIPT_COUNT, .done = done, .arg = arg, .len = len};
     redis_format(command->bytes, argc, argv, lens);
+    command->bytes[len] = '\0'; // hiredis looks for the first argument by strchr
     return command;
 }
 
