@@ -12,7 +12,7 @@ enum state { CLOSED, RESOLVING, CONNECTING, READY, WAITING };
 
 struct command {
     struct command *next;
-    const char *name; // for the log
+    const char *name;   // for the log
     enum script script; // SCRIPT_COUNT: none
     bool was_retried;
     bool is_ours; // not counted in in_flight: greeting, PING, SCRIPT LOAD
