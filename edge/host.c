@@ -18,6 +18,7 @@
 #include "edge/server.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/base/owner.h"
 #include "proto/subject.h"
 
 #define TICK_MS 1000
@@ -64,7 +65,7 @@ struct host {
 static struct host *
 host_of(struct edge *edge)
 {
-    return (struct host *)(void *)((char *)edge - offsetof(struct host, edge));
+    return OWNER(edge, struct host, edge);
 }
 
 static void

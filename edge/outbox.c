@@ -5,9 +5,8 @@
 #include <string.h>
 
 #include "edge/core.h"
+#include "lib/base/owner.h"
 #include "proto/subject.h"
-
-#define OWNER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 // The subjects stay the same but for the batch's number.
 static void

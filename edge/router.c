@@ -18,10 +18,9 @@
 #include "edge/outcome.h"
 #include "edge/send.h"
 #include "edge/send_check.h"
+#include "lib/base/owner.h"
 
 static void on_send_time(struct timer *timer, uint64_t now_ms);
-
-#define OWNER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static size_t
 send_size(uint32_t count)

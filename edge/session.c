@@ -18,6 +18,7 @@
 
 #include "edge/core.h"
 #include "lib/base/log.h"
+#include "lib/base/owner.h"
 
 // A client this far above its rate does not mean to stop.
 #define DEBT_SECONDS 4
@@ -210,8 +211,7 @@ session_alive(struct session *session, uint64_t now_ms)
 static void
 on_timer(struct timer *timer, uint64_t now_ms)
 {
-    struct session *session =
-        (struct session *)(void *)((char *)timer - offsetof(struct session, timer));
+    struct session *session = OWNER(timer, struct session, timer);
     struct edge *edge = session->edge;
     uint64_t silent_ms = silence_ms(session, now_ms);
     if (session->state == SESSION_NEW) {

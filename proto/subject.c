@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/ident_private.h"
+#include "proto/keys.h"
 
 // As long as a subject may be for nats-server's default max_control_line to have
 // room for a reply subject and the sizes beside it.
@@ -35,13 +36,8 @@ put_node(char *out, size_t at, const char *node)
 static size_t
 put_number(char *out, size_t at, uint32_t number)
 {
-    char digits[10]; // of UINT32_MAX
-    size_t first = sizeof digits;
-    do {
-        digits[--first] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    return put(out, at, digits + first, sizeof digits - first);
+    char digits[DECIMAL_SIZE];
+    return put(out, at, digits, decimal_write(number, digits));
 }
 
 size_t

@@ -66,13 +66,7 @@ crowd_add(struct crowd *crowd, enum role role, uint16_t port)
 static void
 watch(struct member *member)
 {
-    uint32_t events = EPOLLIN | (ws_client_wants_write(&member->socket) ? EPOLLOUT : 0);
-    if (events == member->events)
-        return;
-    struct epoll_event event = {.events = events, .data.ptr = member};
-    epoll_ctl(member->crowd->epoll, member->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD,
-              member->socket.fd, &event);
-    member->events = events;
+    ws_client_watch(&member->socket, member->crowd->epoll, member, &member->events);
 }
 
 static void

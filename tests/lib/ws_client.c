@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -222,6 +223,17 @@ ws_client_on_readable(struct ws_client *c, const struct ws_handler *handler)
     if (c->in.len == 0)
         buf_fini(&c->in);
     return wrong;
+}
+
+void
+ws_client_watch(const struct ws_client *client, int epoll, void *owner, uint32_t *events)
+{
+    uint32_t wanted = EPOLLIN | (ws_client_wants_write(client) ? EPOLLOUT : 0);
+    if (wanted == *events)
+        return;
+    struct epoll_event event = {.events = wanted, .data.ptr = owner};
+    epoll_ctl(epoll, *events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, client->fd, &event);
+    *events = wanted;
 }
 
 void

@@ -44,5 +44,8 @@ ws_client_wants_write(const struct ws_client *client)
 {
     return client->state == WS_CONNECTING || client->out_done < client->out.len;
 }
+// Has `epoll` tell `owner` what this client waits for; *events is what it tells already, 0 for
+// nothing yet.
+void ws_client_watch(const struct ws_client *client, int epoll, void *owner, uint32_t *events);
 // With a reset, so that thousands of them leave no TIME_WAIT behind.
 void ws_client_close(struct ws_client *client);

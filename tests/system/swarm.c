@@ -111,13 +111,7 @@ breach(struct swarm *swarm, const char *format, ...)
 static void
 watch(struct member *member)
 {
-    uint32_t events = EPOLLIN | (ws_client_wants_write(&member->socket) ? EPOLLOUT : 0);
-    if (events == member->events)
-        return;
-    struct epoll_event event = {.events = events, .data.ptr = member};
-    epoll_ctl(member->swarm->epoll, member->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD,
-              member->socket.fd, &event);
-    member->events = events;
+    ws_client_watch(&member->socket, member->swarm->epoll, member, &member->events);
 }
 
 static void
