@@ -59,6 +59,7 @@ logs=build/test-logs
 mkdir -p "$logs"
 table=$logs/table
 : >"$table"
+: >"$logs/failures"
 
 # note PART PASSED FAILED SKIPPED BEGIN
 note() {
@@ -87,10 +88,13 @@ show_failures() {
     if [ "$(wc -l <"$shown")" -le 200 ]; then
         cat "$shown"
     else
-        grep -n -E 'error:|ERROR|FAILED|^ *failed|\*\*\*|Sanitizer' "$shown" | head -n 60
-        echo "..."
         tail -n 100 "$shown"
+        echo "..."
+        # Last, since a reader of a long run sees its end first.
+        grep -n -E 'error:|ERROR|FAILED|^ *failed|\*\*\*|Sanitizer' "$shown" | head -n 60
     fi
+    grep -h -E '\[  FAILED  \] [^0-9]|\[  ERROR   \]|^  failed ' "$shown" | head -n 20 |
+        sed "s|^|$(basename "$1" .log): |" >>"$logs/failures"
     echo "---"
 }
 
@@ -228,6 +232,7 @@ if [ "$demo" = yes ]; then
     fi
 fi
 
+cat "$logs/failures"
 awk '{ p += $2; f += $3; s += $4 }
      END {
          printf "%d passed, %d failed", p, f
