@@ -1,6 +1,7 @@
 // settings.c: the table of settings, and the rules between them.
 #include "edge/settings.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
 
@@ -56,7 +57,8 @@ const struct conf_row settings_rows[] = {
     ROW(NUMBER, "limits.frame_bytes", CONF_SIZE, limits_frame_bytes, "64KiB", 1 * KIB, 256 * KIB,
         "Largest message a client may send on its WebSocket; larger ones close it with 1009."),
     ROW(NUMBER, "limits.queue_bytes", CONF_SIZE, limits_queue_bytes, "1MiB", 64 * KIB, 64 * MIB,
-        "What may wait for one client. A client that reads more slowly is closed with 4108."),
+        "What may wait for one client, at least twice limits.frame_bytes. A client that reads more "
+        "slowly is closed with 4108."),
     ROW(NUMBER, "limits.fragments", CONF_INT, limits_fragments, "64", 1, 4096,
         "Fragments of one message."),
     ROW(NUMBER, "limits.commands_per_second", CONF_INT, limits_commands_per_second, "500", 1, 1000000,
@@ -146,7 +148,9 @@ const size_t settings_count = sizeof(settings_rows) / sizeof(settings_rows[0]);
 static bool
 is_loopback(const char *host)
 {
-    return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
+    struct in_addr v4; // a name may begin with "127." and lie anywhere
+    bool is_v4 = inet_pton(AF_INET, host, &v4) == 1;
+    return (is_v4 && ntohl(v4.s_addr) >> 24 == 127) || strcmp(host, "::1") == 0 ||
            strcasecmp(host, "localhost") == 0;
 }
 
@@ -212,6 +216,9 @@ complaint(const struct settings *s)
         return "private.port is too high: each worker takes one port more, up to 65535";
     if ((s->listen_tls_cert_file[0] == '\0') != (s->listen_tls_key_file[0] == '\0'))
         return "listen.tls_cert_file and listen.tls_key_file go together";
+    if (s->limits_queue_bytes < 2 * s->limits_frame_bytes)
+        return "limits.queue_bytes must be at least twice limits.frame_bytes: a message a client "
+               "may send must find room at its receiver, as JSON too";
     if (settings_need_token(s) && !has_secret)
         return "auth.mode 'token' needs auth.hs256_secret";
     if (has_secret && strlen(s->auth_hs256_secret) < TOKEN_MIN_KEY_BYTES)

@@ -132,6 +132,18 @@ each_worker_has_a_private_port(void **state)
 }
 
 static void
+a_queue_takes_two_of_the_largest_messages(void **state)
+{
+    (void)state;
+    struct settings s = defaults();
+    s.limits_frame_bytes = 100 * 1024;
+    s.limits_queue_bytes = 200 * 1024;
+    expect(&s, NULL);
+    s.limits_queue_bytes--;
+    expect(&s, "limits.queue_bytes");
+}
+
+static void
 certificate_and_key_go_together(void **state)
 {
     (void)state;
@@ -223,8 +235,9 @@ beyond_loopback_tokens_and_origins_are_a_must(void **state)
         s.listen_host = near[i];
         expect(&s, NULL);
     }
-    const char *far[] = {"0.0.0.0", "::", "10.0.0.1", "128.0.0.1", "", "chat.example"};
-    for (size_t i = 0; i < 6; i++) {
+    const char *far[] = {"0.0.0.0", "::",           "10.0.0.1",        "128.0.0.1",
+                         "",        "chat.example", "127.chat.example"};
+    for (size_t i = 0; i < 7; i++) {
         s.listen_host = far[i];
         s.auth_hs256_secret = "";
         s.origins_allowed = "https://chat.example";
@@ -286,6 +299,7 @@ main(void)
         cmocka_unit_test(secrets_have_32_bytes_at_least),
         cmocka_unit_test(two_keys_have_two_ids),
         cmocka_unit_test(a_key_id_that_no_token_could_carry_is_refused_here_not_later),
+        cmocka_unit_test(a_queue_takes_two_of_the_largest_messages),
         cmocka_unit_test(beyond_loopback_tokens_and_origins_are_a_must),
         cmocka_unit_test(an_origin_is_what_a_browser_sends),
         cmocka_unit_test(a_very_long_origin_is_judged_as_a_whole),
