@@ -132,20 +132,6 @@ broadcast_step(struct edge *edge)
 
 // In and out.
 
-static const char *
-complaint(const Switchyard__V1__Broadcast *command)
-{
-    if (command->payload_case == SWITCHYARD__V1__BROADCAST__PAYLOAD__NOT_SET)
-        return "broadcast has neither body nor text";
-    if (strlen(command->content_type) > 128)
-        return "broadcast.content_type is longer than 128 bytes";
-    if (strlen(command->message_id) > 64)
-        return "broadcast.message_id is longer than 64 bytes";
-    if (command->ttl_ms > SEND_TTL_MAX_MS)
-        return "broadcast.ttl_ms is more than 4,000";
-    return NULL;
-}
-
 static int
 publish(struct edge *edge, uint64_t expires_ms)
 {
@@ -194,7 +180,8 @@ broadcast_send(struct edge *edge, struct session *session, uint64_t id,
                const Switchyard__V1__Broadcast *command)
 {
     char message_id[MESSAGE_ID_SIZE];
-    const char *wrong = complaint(command);
+    struct message_parts parts = message_of_broadcast(command);
+    const char *wrong = message_complaint(&parts);
     if (!session->may_broadcast) {
         session_refuse(session, id, REASON_UNAUTHORIZED,
                        "the token's scope does not hold 'broadcast'");
@@ -204,11 +191,10 @@ broadcast_send(struct edge *edge, struct session *session, uint64_t id,
         session_refuse(session, id, REASON_INVALID, wrong);
         return;
     }
-    struct message_parts parts = message_of_broadcast(command);
     message_pick_id(edge, command->message_id, ++edge->router.next_number, message_id);
     parts.message_id = message_id;
     message_encode(edge, session, &parts);
-    uint64_t ttl_ms = command->ttl_ms != 0 ? command->ttl_ms : SEND_TTL_DEFAULT_MS;
+    uint64_t ttl_ms = parts.ttl_ms != 0 ? parts.ttl_ms : SEND_TTL_DEFAULT_MS;
     tell_outcome(edge, session, id, take(edge, edge->wall_ms + ttl_ms), message_id);
 }
 

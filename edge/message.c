@@ -9,8 +9,12 @@
 struct message_parts
 message_of_send(const Switchyard__V1__Send *send)
 {
-    struct message_parts parts = {.content_type = send->content_type,
-                                  .message_id = send->message_id};
+    struct message_parts parts = {
+        .is_empty = send->payload_case == SWITCHYARD__V1__SEND__PAYLOAD__NOT_SET,
+        .content_type = send->content_type,
+        .message_id = send->message_id,
+        .ttl_ms = send->ttl_ms,
+    };
     if (send->payload_case == SWITCHYARD__V1__SEND__PAYLOAD_TEXT)
         parts.text = send->text;
     else
@@ -21,13 +25,31 @@ message_of_send(const Switchyard__V1__Send *send)
 struct message_parts
 message_of_broadcast(const Switchyard__V1__Broadcast *broadcast)
 {
-    struct message_parts parts = {.content_type = broadcast->content_type,
-                                  .message_id = broadcast->message_id};
+    struct message_parts parts = {
+        .is_empty = broadcast->payload_case == SWITCHYARD__V1__BROADCAST__PAYLOAD__NOT_SET,
+        .content_type = broadcast->content_type,
+        .message_id = broadcast->message_id,
+        .ttl_ms = broadcast->ttl_ms,
+    };
     if (broadcast->payload_case == SWITCHYARD__V1__BROADCAST__PAYLOAD_TEXT)
         parts.text = broadcast->text;
     else
         parts.body = broadcast->body;
     return parts;
+}
+
+const char *
+message_complaint(const struct message_parts *parts)
+{
+    if (parts->is_empty)
+        return "there is neither body nor text";
+    if (strlen(parts->content_type) > 128)
+        return "content_type is longer than 128 bytes";
+    if (strlen(parts->message_id) >= MESSAGE_ID_SIZE)
+        return "message_id is longer than 64 bytes";
+    if (parts->ttl_ms > SEND_TTL_MAX_MS)
+        return "ttl_ms is more than 4,000";
+    return NULL;
 }
 
 void

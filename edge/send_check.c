@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "edge/router.h"
+#include "edge/message.h"
 #include "lib/base/rand.h"
 #include "proto/codec.h"
 #include "proto/ident.h"
@@ -32,18 +32,14 @@ has_twins(const Switchyard__V1__Send *send)
 const char *
 send_complaint(const Switchyard__V1__Send *send)
 {
+    struct message_parts parts = message_of_send(send);
+    const char *wrong = message_complaint(&parts);
+    if (wrong != NULL)
+        return wrong;
     if (send->n_to == 0)
         return "send.to names nobody: give 1 to 1,000 user ids";
     if (send->n_to > CODEC_MAX_RECIPIENTS)
         return "send.to names more than 1,000 users: split the send";
-    if (send->payload_case == SWITCHYARD__V1__SEND__PAYLOAD__NOT_SET)
-        return "send has neither body nor text";
-    if (strlen(send->content_type) > 128)
-        return "send.content_type is longer than 128 bytes";
-    if (strlen(send->message_id) > 64)
-        return "send.message_id is longer than 64 bytes";
-    if (send->ttl_ms > SEND_TTL_MAX_MS)
-        return "send.ttl_ms is more than 4,000";
     if (send->to_device[0] != '\0' && send->n_to != 1)
         return "send.to_device needs exactly one user in send.to";
     if (strlen(send->to_device) > IDENT_MAX_BYTES)
