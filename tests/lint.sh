@@ -37,7 +37,7 @@ verdict clang-tidy $status
 
 cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j "$jobs" --enable=warning,portability \
     --suppressions-list=tests/lint/cppcheck.txt --library=posix -I . \
-    -i "$build" edge lib proto sweeper tests/system tests/bench
+    -i "$build" edge lib proto sweeper tests/system tests/bench tests/fault
 verdict cppcheck $?
 
 for script in compose/*.sh tests/*.sh tests/bench/*.sh tests/model/*.sh; do

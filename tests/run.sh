@@ -9,7 +9,9 @@
 #   sh tests/run.sh --model         also the model of the registry protocol, exhaustively
 #   sh tests/run.sh --browser       also the chat page in headless Chromium
 #   sh tests/run.sh --demo          also compose/demo.sh --once
-#   sh tests/run.sh --all           all of the above, 30 s per fuzz target
+#   sh tests/run.sh --faults        also what holds when parts of a cluster die, freeze or lose their memory
+#   sh tests/run.sh --faults-long   the same with more users and rounds: an hour, on a quiet machine
+#   sh tests/run.sh --all           all of the above but --faults-long, 30 s per fuzz target
 #   --only PATTERN     only tests whose name matches (a regular expression); no checks of the tree
 #   --no-install       never install packages
 #
@@ -26,6 +28,7 @@ guards=no
 model=no
 browser=no
 demo=no
+faults=no
 only=
 install=yes
 
@@ -45,7 +48,9 @@ while [ $# -gt 0 ]; do
     --model) model=yes ;;
     --browser) browser=yes ;;
     --demo) demo=yes ;;
-    --all) presets="release asan tsan" lint=yes fuzz=30 guards=yes model=yes browser=yes demo=yes ;;
+    --faults) faults=short ;;
+    --faults-long) faults=long ;;
+    --all) presets="release asan tsan" lint=yes fuzz=30 guards=yes model=yes browser=yes demo=yes faults=short ;;
     --only) shift; only=${1:-} ;;
     --no-install) install=no ;;
     *) usage ;;
@@ -162,6 +167,13 @@ run_system() { # PRESET
     part "system-$1" $steady env BUILD_DIR="build/$1" python3 tests/system/run.py -j "$workers" --only "$only"
 }
 
+run_faults() {
+    [ -n "$only" ] && [ -z "$(python3 tests/fault/run.py --list --only "$only")" ] && return 0
+    long=
+    [ "$faults" = long ] && long=--long
+    part faults env BUILD_DIR=build/release python3 tests/fault/run.py $long --only "$only"
+}
+
 # Sanitizers stop the program at the first report; the suite then sees its exit status.
 set_sanitizers() { # PRESET
     unset SY_TIME_SCALE SY_SANITIZED
@@ -216,12 +228,13 @@ docs_bin=build/${presets##* }/bin
 fuzz_targets=$(sed -n 's/^sy_fuzz(\([a-z0-9_]*\).*/fuzz_\1/p' tests/fuzz/targets.cmake)
 # shellcheck disable=SC2086
 [ "$fuzz" -gt 0 ] && build fuzz $fuzz_targets && part fuzz sh tests/fuzz.sh build/fuzz "$fuzz"
-if [ "$guards" = yes ] || [ "$browser" = yes ] || [ "$demo" = yes ]; then
+if [ "$guards" = yes ] || [ "$browser" = yes ] || [ "$demo" = yes ] || [ "$faults" != no ]; then
     case " $presets " in *" release "*) ;; *) build release all ;; esac
 fi
 [ "$guards" = yes ] && part guards env BUILD_DIR=build/release sh tests/bench/guards.sh
 [ "$model" = yes ] && part model sh tests/model/run.sh
 [ "$browser" = yes ] && part browser env BUILD_DIR=build/release python3 tests/browser/run.py
+[ "$faults" != no ] && run_faults
 if [ "$demo" = yes ]; then
     begin=$(date +%s)
     if sh compose/demo.sh --once >"$logs/demo.log" 2>&1; then

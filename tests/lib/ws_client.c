@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -43,6 +44,7 @@ ws_client_open(struct ws_client *c, uint32_t from, uint16_t port, const char *pa
     buf_clear(&c->in);
     buf_clear(&c->out);
     c->out_done = 0;
+    c->http_status = c->retry_after_s = c->close_code = 0;
     char request[400];
     int len = snprintf(request, sizeof(request),
                        "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUpgrade: websocket\r\n"
@@ -123,6 +125,17 @@ ws_client_on_writable(struct ws_client *c)
     return NULL;
 }
 
+static void
+note_status(struct ws_client *c, const char *head, size_t len)
+{
+    static const char wait[] = "\r\nRetry-After: ";
+    const char *after = memmem(head, len, wait, sizeof(wait) - 1);
+    if (len >= 12)
+        c->http_status = (uint16_t)strtoul(head + 9, NULL, 10);
+    if (after != NULL)
+        c->retry_after_s = (uint16_t)strtoul(after + sizeof(wait) - 1, NULL, 10);
+}
+
 // The response head, once it is whole; *used is 0 until then.
 static const char *
 read_handshake(struct ws_client *c, const uint8_t *bytes, size_t size, size_t *used,
@@ -134,6 +147,7 @@ read_handshake(struct ws_client *c, const uint8_t *bytes, size_t size, size_t *u
     if (end == NULL)
         return NULL;
     size_t len = (size_t)(end - text);
+    note_status(c, text, len);
     if (len < 12 || memcmp(text, "HTTP/1.1 101", 12) != 0)
         return "the handshake was not answered with 101";
     if (memmem(text, len, ACCEPT, sizeof(ACCEPT) - 1) == NULL)
@@ -170,8 +184,8 @@ read_frame(struct ws_client *c, const uint8_t *at, size_t left, size_t *used,
     if (opcode == 9)
         queue_frame(c, 10, at + head, (size_t)size);
     if (opcode == 8) {
-        snprintf(closed, sizeof(closed), "closed with %d",
-                 size >= 2 ? at[head] << 8 | at[head + 1] : 0);
+        c->close_code = size >= 2 ? (uint16_t)(at[head] << 8 | at[head + 1]) : 1005;
+        snprintf(closed, sizeof(closed), "closed with %u", (unsigned)c->close_code);
         return closed;
     }
     if (opcode == (c->format == CODEC_JSON ? 1 : 2))

@@ -21,6 +21,9 @@ struct ws_client {
     struct buf in; // the beginning of what is not whole yet
     struct buf out;
     size_t out_done;
+    uint16_t http_status;   // of the answer to the handshake; 0: none yet
+    uint16_t retry_after_s; // of that answer; 0: it names none
+    uint16_t close_code;    // of the edge's close frame; 0: none has come
 };
 
 struct ws_handler {

@@ -5,6 +5,14 @@ import time
 from client import SCALE
 
 
+def encode_command(words):
+    out = b"*%d\r\n" % len(words)
+    for word in words:
+        word = word if isinstance(word, bytes) else str(word).encode()
+        out += b"$%d\r\n%s\r\n" % (len(word), word)
+    return out
+
+
 class Redis:
     """Asks one question at a time. Answers are str, int, None or lists of them."""
 
@@ -25,12 +33,17 @@ class Redis:
         self.sock.close()
 
     def ask(self, *words):
-        out = b"*%d\r\n" % len(words)
-        for word in words:
-            word = word if isinstance(word, bytes) else str(word).encode()
-            out += b"$%d\r\n%s\r\n" % (len(word), word)
-        self.sock.sendall(out)
+        self.sock.sendall(encode_command(words))
         return self._answer()
+
+    def ask_all(self, commands):
+        """The answers to many commands (tuples of words), 200 on the way at a time."""
+        answers = []
+        for first in range(0, len(commands), 200):
+            some = commands[first:first + 200]
+            self.sock.sendall(b"".join(encode_command(words) for words in some))
+            answers += [self._answer() for _ in some]
+        return answers
 
     def _answer(self):
         line = self.file.readline()

@@ -67,9 +67,9 @@ class Reporter(unittest.TestResult):
               flush=True)
 
 
-def classes():
-    sys.path.insert(0, HERE)
-    for path in sorted(glob.glob(os.path.join(HERE, "test_*.py"))):
+def classes(here=HERE, pattern="test_*.py"):
+    sys.path.insert(0, here)
+    for path in sorted(glob.glob(os.path.join(here, pattern))):
         module = importlib.import_module(os.path.basename(path)[:-3])
         for name, value in sorted(vars(module).items()):
             if isinstance(value, type) and issubclass(value, unittest.TestCase) and value.__module__ == module.__name__:
@@ -103,9 +103,9 @@ def end_all(number, _):
     os._exit(128 + number)
 
 
-def supervise(name, wanted, limit):
+def supervise(name, wanted, limit, program=os.path.abspath(__file__)):
     begin = time.monotonic()
-    child = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--class", name, *wanted],
+    child = subprocess.Popen([sys.executable, program, "--class", name, *wanted],
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                              start_new_session=True)
     groups.add(child.pid)

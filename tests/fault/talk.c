@@ -1,0 +1,158 @@
+// talk.c: see talk.h.
+#include "tests/fault/talk.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define DEVICE "d"
+
+static void
+tell(struct person *person, Switchyard__V1__Command *command)
+{
+    Switchyard__V1__ClientFrame frame = SWITCHYARD__V1__CLIENT_FRAME__INIT;
+    struct buf *scratch = &person->people->scratch;
+    frame.n_commands = 1;
+    frame.commands = &command;
+    buf_clear(scratch);
+    codec_write_client(person->socket.format, &frame, scratch);
+    ws_client_send(&person->socket, scratch->bytes, scratch->len);
+}
+
+void
+talk_on_opened(void *arg)
+{
+    struct person *person = arg;
+    char user[16];
+    char device[] = DEVICE;
+    snprintf(user, sizeof(user), "u%u", person->number);
+    Switchyard__V1__Hello hello;
+    switchyard__v1__hello__init(&hello);
+    hello.user = user;
+    hello.device = device;
+    Switchyard__V1__Command command = SWITCHYARD__V1__COMMAND__INIT;
+    command.id = UINT64_MAX >> 12; // no send has it
+    command.command_case = SWITCHYARD__V1__COMMAND__COMMAND_HELLO;
+    command.hello = &hello;
+    tell(person, &command);
+}
+
+bool
+people_send(struct people *people, uint32_t from, uint32_t to, uint64_t now)
+{
+    struct person *person = &people->members[from];
+    if (person->state != PERSON_LIVE)
+        return false;
+    bool is_affected = person->is_affected || people->members[to].is_affected;
+    uint32_t number = book_write(people->book, from, to, person->logins,
+                                 is_affected ? GROUP_VICTIMS : GROUP_OTHERS, now);
+    if (number == UINT32_MAX)
+        return false;
+    char user[16];
+    char text[160];
+    char *users[] = {user};
+    snprintf(user, sizeof(user), "u%u", to);
+    // Of 10 to 140 bytes.
+    snprintf(text, sizeof(text), "%u %0*u", number, (int)(8 + number % 130), number);
+    Switchyard__V1__Send send;
+    switchyard__v1__send__init(&send);
+    send.n_to = 1;
+    send.to = users;
+    send.payload_case = SWITCHYARD__V1__SEND__PAYLOAD_TEXT;
+    send.text = text;
+    Switchyard__V1__Command command = SWITCHYARD__V1__COMMAND__INIT;
+    command.id = (uint64_t)number + 1;
+    command.command_case = SWITCHYARD__V1__COMMAND__COMMAND_SEND;
+    command.send = &send;
+    tell(person, &command);
+    people_push(person);
+    return true;
+}
+
+static void
+on_message(struct person *person, const Switchyard__V1__Message *message)
+{
+    struct people *people = person->people;
+    struct timespec wall;
+    unsigned number;
+    unsigned from;
+    if (message->payload_case != SWITCHYARD__V1__MESSAGE__PAYLOAD_TEXT ||
+        sscanf(message->text, "%u", &number) != 1 || sscanf(message->from, "u%u", &from) != 1) {
+        people->measures->now.strange++;
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &wall);
+    int64_t wall_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000;
+    book_arrive(people->book, number, from, person->number, person->logins,
+                wall_ms - (int64_t)message->sent_at_ms, now_us());
+}
+
+static void
+on_answer(struct person *person, uint64_t id, enum note_status status, unsigned reason)
+{
+    struct people *people = person->people;
+    if (!book_answer(people->book, id, person->number, person->logins, status, reason, now_us()))
+        people->measures->now.strange++;
+}
+
+// An edge may name the place to go to; asked for by name, since it is newer than this program.
+static const char *
+url_of(const Switchyard__V1__GoAway *go_away)
+{
+    const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field_by_name(
+        &switchyard__v1__go_away__descriptor, "url");
+    if (field == NULL || field->type != PROTOBUF_C_TYPE_STRING)
+        return "";
+    const char *url;
+    memcpy(&url, (const char *)go_away + field->offset, sizeof(url));
+    return url != NULL ? url : "";
+}
+
+static void
+on_event(struct person *person, const Switchyard__V1__Event *event)
+{
+    struct counts *counts = &person->people->measures->now;
+    switch (event->event_case) {
+    case SWITCHYARD__V1__EVENT__EVENT_WELCOME:
+        people_welcome(person, event->welcome);
+        break;
+    case SWITCHYARD__V1__EVENT__EVENT_MESSAGE:
+        on_message(person, event->message);
+        break;
+    case SWITCHYARD__V1__EVENT__EVENT_OUTCOME:
+        on_answer(person, event->id,
+                  event->outcome->status == SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_SENT
+                      ? NOTE_SENT
+                      : NOTE_REJECTED,
+                  (unsigned)event->outcome->reason);
+        break;
+    case SWITCHYARD__V1__EVENT__EVENT_FAILURE:
+        if (person->state == PERSON_LIVE)
+            on_answer(person, event->id, NOTE_FAILED, (unsigned)event->failure->reason);
+        else
+            counts->failures++;
+        break;
+    case SWITCHYARD__V1__EVENT__EVENT_GO_AWAY:
+        people_go_away(person, event->go_away->reconnect_after_ms, url_of(event->go_away));
+        break;
+    default:
+        break;
+    }
+}
+
+void
+talk_on_frame(void *arg, const uint8_t *bytes, size_t len)
+{
+    struct person *person = arg;
+    struct arena *arena = &person->people->arena;
+    struct codec_error error;
+    arena_clear(arena);
+    Switchyard__V1__ServerFrame *frame =
+        codec_read_server(person->socket.format, bytes, len, arena, &error);
+    if (frame == NULL) {
+        person->people->measures->now.strange++;
+        return;
+    }
+    for (size_t i = 0; i < frame->n_events; i++)
+        on_event(person, frame->events[i]);
+}
