@@ -6,6 +6,7 @@
 #include "edge/core.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "edge/delivery.h"
@@ -26,6 +27,7 @@ edge_init(struct edge *edge)
     arena_init(&edge->wrap, frame_arena);
     outbox_init(edge);
     edge->registry.complaint.interval_ms = 10000;
+    edge->devices_complaint.interval_ms = 60000;
 }
 
 void
@@ -52,9 +54,20 @@ edge_turn_end(struct edge *edge)
     return broadcast_step(edge);
 }
 
+#define DEVICES_SIZE (sizeof("class/") + DECIMAL_SIZE)
+
+// What a login takes the place of, in a word that edges can compare.
+static void
+write_devices(const struct edge *edge, char out[static DEVICES_SIZE])
+{
+    snprintf(out, DEVICES_SIZE, "%s/%u", device_policy_name(edge->limits.devices),
+             edge->limits.max_devices);
+}
+
 static void
 publish_heartbeat(struct edge *edge)
 {
+    char devices[DEVICES_SIZE];
     Switchyard__Bus__V1__Heartbeat beat;
     switchyard__bus__v1__heartbeat__init(&beat);
     char subject[SUBJECT_SIZE];
@@ -68,8 +81,10 @@ publish_heartbeat(struct edge *edge)
     beat.started_at_ms = edge->started_wall_ms;
     beat.seq = ++edge->heartbeats;
     beat.directory_ok = store_is_up(edge->store);
+    write_devices(edge, devices);
+    beat.devices = devices;
     size_t len = switchyard__bus__v1__heartbeat__get_packed_size(&beat);
-    assert(len <= sizeof(bytes)); // node and url are bounded
+    assert(len <= sizeof(bytes)); // its texts are bounded
     switchyard__bus__v1__heartbeat__pack(&beat, bytes);
     subject_heartbeat(edge->node, subject);
     if (bus_is_up(edge->bus) && bus_publish(edge->bus, subject, NULL, bytes, len) != 0)
@@ -142,14 +157,29 @@ on_item(struct edge *edge, const char *origin, const Switchyard__Bus__V1__BusIte
     }
 }
 
+// Each login would be judged by the edge it is on.
+static void
+compare_devices(struct edge *edge, const Switchyard__Bus__V1__Heartbeat *beat)
+{
+    char ours[DEVICES_SIZE];
+    uint64_t held;
+    write_devices(edge, ours);
+    if (beat->devices[0] != '\0' && strcmp(beat->devices, ours) != 0 &&
+        log_limit_pass(&edge->devices_complaint, edge->now_ms, &held))
+        log_warn("devices_policy_differs", "peer=%s theirs=%s ours=%s more=%llu", beat->node,
+                 log_quote(beat->devices), ours, (unsigned long long)held);
+}
+
 static void
 on_heartbeat(struct edge *edge, const char *subject, const void *bytes, size_t len)
 {
     const Switchyard__Bus__V1__Heartbeat *beat = codec_read_heartbeat(bytes, len, &edge->arena);
-    if (beat == NULL)
+    if (beat == NULL) {
         on_malformed(edge, subject, len);
-    else if (strcmp(beat->node, edge->node) != 0)
+    } else if (strcmp(beat->node, edge->node) != 0) {
         peers_hear(&edge->peers, beat, edge->now_ms);
+        compare_devices(edge, beat);
+    }
 }
 
 void

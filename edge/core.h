@@ -82,6 +82,8 @@ struct edge_limits {
     uint64_t route_ttl_ms;
     size_t max_routes;
     uint32_t max_connections;
+    enum device_policy devices; // what a login takes the place of
+    uint32_t max_devices;       // of one user
 };
 
 struct edge {
@@ -111,6 +113,7 @@ struct edge {
     uint64_t heartbeats; // published so far
     bool is_draining;
     struct log_limit bus_complaint;
+    struct log_limit devices_complaint;
     struct edge_counters counters;
 };
 

@@ -370,6 +370,8 @@ fill_edge(struct host *host)
         .route_ttl_ms = (uint64_t)s->routes_ttl,
         .max_routes = (size_t)s->routes_max,
         .max_connections = (uint32_t)s->connections_max,
+        .devices = settings_device_policy(s),
+        .max_devices = (uint32_t)s->devices_max,
     };
     edge->auth = &host->auth;
     auth_init(&host->auth, s);
@@ -392,6 +394,8 @@ open_cluster(struct host *host)
         .password = s->redis_password,
         .command_timeout_ms = (uint64_t)s->redis_command_timeout,
         .max_in_flight = 1024,
+        .devices = host->edge.limits.devices,
+        .max_devices = host->edge.limits.max_devices,
         .on_state = on_store_state,
         .arg = host,
     };

@@ -49,7 +49,7 @@ link_free(struct link_state *link)
 }
 
 static struct link_state *
-link_new(struct edge *edge, struct session *session, const char *device_class)
+link_new(struct edge *edge, struct session *session)
 {
     struct registry *registry = &edge->registry;
     size_t device_size = strlen(session->device) + 1;
@@ -62,9 +62,10 @@ link_new(struct edge *edge, struct session *session, const char *device_class)
     link->session = session;
     link->connection = session->connection;
     link->since_ms = edge->wall_ms;
-    size_t class_len = strlen(device_class);
+    link->login_ms = edge->now_ms;
+    size_t class_len = strlen(session->device_class);
     assert(class_len < sizeof(link->device_class)); // session.c refused a longer one
-    memcpy(link->device_class, device_class, class_len + 1);
+    memcpy(link->device_class, session->device_class, class_len + 1);
     link->prev = registry->last_link;
     *(registry->last_link != NULL ? &registry->last_link->next : &registry->links) = link;
     registry->last_link = link;
@@ -164,13 +165,38 @@ tell_watchers(struct link_state *link, const struct store_registered *answer)
             outbox_invalidate(link->edge, answer->watchers[i], link->user->id);
 }
 
-static void
-kick_replaced(struct link_state *link, const struct link *old)
+// Ends one of our own links, if it is still the one that is meant. False: it is not.
+static bool
+end_link(struct edge *edge, const struct user *user, const char *device, uint64_t connection,
+         uint64_t epoch)
 {
-    if (strcmp(old->node, link->edge->node) != 0)
-        outbox_kick(link->edge, old->node, link->user->id, old->device, old->connection,
-                    old->epoch);
-    // One of this edge's own was closed at login already.
+    struct session *session = user != NULL ? users_find_device(user, device) : NULL;
+    if (session == NULL || session->connection != connection || session->link == NULL)
+        return false; // it left, or came back since: another connection is meant
+    if (session->link->epoch != epoch) {
+        // It overtook the answer of our register: the directory knows better.
+        session->link->must_verify = true;
+        enqueue(edge, session->user);
+        pump(edge);
+        return false;
+    }
+    // The link is removed like any other, by exact match. The row should be another's by now,
+    // but a kick may be late: if that login has gone, a verify has written our row again.
+    session_end(session, CLOSE_REPLACED);
+    return true;
+}
+
+static void
+kick_displaced(struct link_state *link, const struct store_registered *answer)
+{
+    struct edge *edge = link->edge;
+    for (size_t i = 0; i < answer->displaced_count; i++) {
+        const struct link *old = &answer->displaced[i];
+        if (strcmp(old->node, edge->node) != 0)
+            outbox_kick(edge, old->node, link->user->id, old->device, old->connection, old->epoch);
+        else
+            (void)end_link(edge, link->user, old->device, old->connection, old->epoch);
+    }
 }
 
 // Operations and their answers.
@@ -179,13 +205,14 @@ static void
 on_registered(void *arg, int error, const struct store_registered *answer)
 {
     struct link_state *link = arg;
-    if (error == 0) {
+    if (error == 0 && answer->is_superseded) {
+        link_superseded(link);
+    } else if (error == 0) {
         link->known = LINK_WRITTEN;
         link->epoch = answer->epoch;
         link->edge->counters.registers++;
         tell_watchers(link, answer);
-        if (answer->replaced && answer->old != NULL)
-            kick_replaced(link, answer->old);
+        kick_displaced(link, answer);
         tell_session(link);
     } else if (is_unknown(error)) {
         link->known = LINK_UNKNOWN;
@@ -213,15 +240,13 @@ on_verified(void *arg, int error, enum store_verdict verdict, const struct store
         link->must_verify = false;
         link->edge->counters.verifies++;
         link->known = LINK_WRITTEN;
-        if (verdict != STORE_SUPERSEDED)
-            link->epoch = answer->epoch;
-        if (verdict == STORE_REWRITTEN) {
-            link->edge->counters.rewritten++;
-            tell_watchers(link, answer);
-            if (answer->replaced && answer->old != NULL)
-                kick_replaced(link, answer->old); // an older login, which nobody has told
-        } else if (verdict == STORE_SUPERSEDED) {
+        link->edge->counters.rewritten += verdict == STORE_REWRITTEN;
+        if (verdict == STORE_SUPERSEDED) {
             link_superseded(link);
+        } else {
+            link->epoch = answer->epoch;
+            tell_watchers(link, answer);
+            kick_displaced(link, answer); // older logins, which nobody has told
         }
     }
     done(link, error);
@@ -245,9 +270,7 @@ on_looked(void *arg, int error, const struct link *rows, size_t count)
             link->known = LINK_WRITTEN;
             link->epoch = row->epoch;
             tell_session(link);
-        } else if (row->since_ms > link->since_ms) {
-            link_superseded(link);
-        }
+        } // another's: register finds out which login is newer
     }
     done(link, 0);
 }
@@ -265,7 +288,7 @@ begin(struct link_state *link)
     if (link->known == LINK_UNKNOWN)
         store_resolve(store, user, NULL, 0, on_looked, link);
     else if (link->known == LINK_ABSENT)
-        store_register(store, user, &row, on_registered, link);
+        store_register(store, user, &row, link->edge->now_ms - link->login_ms, on_registered, link);
     else if (!is_wanted)
         store_unregister(store, user, &row, on_unregistered, link);
     else
@@ -309,13 +332,13 @@ pump(struct edge *edge)
 // What the rest of the edge asks for.
 
 void
-registry_add(struct edge *edge, struct session *session, const char *device_class)
+registry_add(struct edge *edge, struct session *session)
 {
     if (edge_is_alone(edge)) {
         session_registered(session);
         return;
     }
-    struct link_state *link = link_new(edge, session, device_class);
+    struct link_state *link = link_new(edge, session);
     enqueue(edge, session->user);
     if (!store_is_up(edge->store))
         tell_session(link);
@@ -340,20 +363,8 @@ registry_kick(struct edge *edge, const char *user_id, const char *device, uint64
               uint64_t epoch)
 {
     const struct user *user = users_find(&edge->users, user_id, strlen(user_id));
-    struct session *session = user != NULL ? users_find_device(user, device) : NULL;
-    if (session == NULL || session->connection != connection || session->link == NULL)
-        return; // it left, or came back since: the kick was for another connection
-    if (session->link->epoch != epoch) {
-        // It overtook the answer of our register: the directory knows better.
-        session->link->must_verify = true;
-        enqueue(edge, session->user);
-        pump(edge);
-        return;
-    }
-    edge->counters.kicks_in++;
-    // The link is removed like any other, by exact match. The row should be the other edge's,
-    // but a kick may be late: if that login has gone, a verify has written our row again.
-    session_end(session, CLOSE_REPLACED);
+    if (end_link(edge, user, device, connection, epoch))
+        edge->counters.kicks_in++;
 }
 
 // Time.

@@ -6,10 +6,11 @@
 // operation that failed or whose answer was lost is never replayed blindly: what to do
 // next follows from what is.
 //
-//   ABSENT  --register-->   WRITTEN   (tells who remembers the user; kicks who was replaced)
+//   ABSENT  --register-->   WRITTEN   (tells who remembers the user; kicks whom it displaced)
 //   WRITTEN --unregister--> ABSENT    (exact match of node, connection and epoch)
 //   WRITTEN --verify-->     WRITTEN   (rewritten if it was gone) or superseded: close 4001
-//   any     --answer lost-> UNKNOWN --look--> ABSENT, WRITTEN or superseded
+//   ABSENT  --register-->   superseded, if a newer login has the place: close 4001
+//   any     --answer lost-> UNKNOWN --look--> ABSENT or WRITTEN
 //
 // Every link is verified once in VERIFY_CYCLE_MS; all of them, paced, when the lease was
 // lost or Redis lost its data. One thread.
@@ -45,9 +46,10 @@ struct link_state {
     struct user *user;
     struct session *session; // NULL: closed, to be removed
     uint64_t connection;
-    uint64_t epoch; // 0: never written
-    uint64_t since_ms;
-    uint8_t known; // enum link_known
+    uint64_t epoch;    // 0: never written
+    uint64_t since_ms; // wall clock of the login
+    uint64_t login_ms; // monotonic
+    uint8_t known;     // enum link_known
     bool must_verify;
     char device_class[33];
     char device[]; // its length is the session's
@@ -72,10 +74,10 @@ struct registry {
 };
 
 // A session logged in. session_registered follows, perhaps from inside the call.
-void registry_add(struct edge *edge, struct session *session, const char *device_class);
+void registry_add(struct edge *edge, struct session *session);
 // Its session has ended.
 void registry_remove(struct session *session);
-// From the bus: another edge has a newer login of this device.
+// From the bus: another edge has a newer login in the place of this link.
 void registry_kick(struct edge *edge, const char *user, const char *device, uint64_t connection,
                    uint64_t epoch);
 // Once a second.

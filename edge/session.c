@@ -1,8 +1,8 @@
 // session.c: the client protocol, seen from the edge.
 //
 // 1. session_open: the deadline for Hello runs.
-// 2. Hello: token or name -> identity; an older connection of the same device on this edge
-//    is closed; the link is handed to the registry.
+// 2. Hello: token or name -> identity; an older connection that the login takes the place of
+//    is closed, if it is on this edge; the link is handed to the registry.
 // 3. session_registered: Welcome; from now on messages come in and commands are taken.
 // 4. The timer pings a silent client, closes a dead one, and closes at the token's end.
 //
@@ -247,7 +247,7 @@ hello_complaint(const Switchyard__V1__Hello *hello)
 }
 
 static void
-set_device(struct session *session, const char *wanted)
+set_device(struct session *session, const char *wanted, const char *device_class)
 {
     char made[40];
     if (wanted[0] == '\0') {
@@ -255,9 +255,14 @@ set_device(struct session *session, const char *wanted)
                  (unsigned long long)rng_next(&session->edge->rng));
         wanted = made;
     }
-    session->device = strdup(wanted);
+    size_t device_size = strlen(wanted) + 1;
+    size_t class_size = strlen(device_class) + 1;
+    session->device = malloc(device_size + class_size);
     if (session->device == NULL)
         abort();
+    memcpy(session->device, wanted, device_size);
+    memcpy(session->device + device_size, device_class, class_size);
+    session->device_class = session->device + device_size;
 }
 
 // From then on no check would take the token any more.
@@ -269,14 +274,46 @@ end_of(const struct session *session, const struct identity *identity)
     return identity->expires_ms + session->edge->auth->rules.leeway_s * 1000;
 }
 
+static bool
+takes_place_of(const struct session *newer, const struct session *older)
+{
+    switch (newer->edge->limits.devices) {
+    case DEVICES_ONE:
+        return true;
+    case DEVICES_CLASS:
+        if (strcmp(newer->device_class, older->device_class) == 0)
+            return true;
+        break;
+    case DEVICES_MANY:
+        break;
+    }
+    return strcmp(newer->device, older->device) == 0;
+}
+
+// Ends what the login takes the place of, as far as it is on this edge: those were here
+// before it, whatever the directory knows by now. It names those elsewhere (registry.c).
+static void
+displace_older(const struct session *session)
+{
+    uint32_t kept = 1;
+    struct session *next;
+    for (struct session *s = session->user->sessions; s != NULL; s = next) { // newest first
+        next = s->next_of_user;
+        if (s == session)
+            continue;
+        if (takes_place_of(session, s) || kept == session->edge->limits.max_devices)
+            session_end(s, CLOSE_REPLACED);
+        else
+            kept++;
+    }
+}
+
 static void
 log_in(struct session *session, const struct identity *identity, const Switchyard__V1__Hello *hello)
 {
     struct edge *edge = session->edge;
     struct user *user = users_take(&edge->users, identity->user, strlen(identity->user));
-    struct session *older = hello->device[0] != '\0' ? users_find_device(user, hello->device)
-                                                     : NULL;
-    set_device(session, hello->device);
+    set_device(session, hello->device, hello->device_class);
     session->expires_ms = end_of(session, identity);
     session->may_broadcast = identity->may_broadcast;
     session->state = SESSION_LOGIN;
@@ -287,9 +324,8 @@ log_in(struct session *session, const struct identity *identity, const Switchyar
     log_debug("login", "user=%s device=%s connection=%llu peer=%s client=%s", log_quote(user->id),
               log_quote(session->device), (unsigned long long)session->connection,
               log_quote(conn_peer(session->conn)), log_quote(hello->client));
-    if (older != NULL)
-        session_end(older, CLOSE_REPLACED);
-    registry_add(edge, session, hello->device_class);
+    displace_older(session);
+    registry_add(edge, session);
 }
 
 // The token of Hello, or else that of the handshake, which serves once.

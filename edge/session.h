@@ -29,7 +29,8 @@ struct session {
     struct session *prev_live;
     struct link_state *link; // the registry's; NULL before login and after the end
     struct send *sends;      // the router's: sends without an outcome yet
-    char *device;            // set at login; "" before
+    char *device;            // set at login; NULL before
+    char *device_class;      // in the same memory
     char *token;             // carried by the handshake; NULL once used
     struct timer timer;      // hello deadline, then pings
     uint64_t heard_ms;       // last byte from the client

@@ -74,6 +74,14 @@ const struct conf_row settings_rows[] = {
         "A client that has been silent this long is pinged; after two intervals of silence it is "
         "closed with 4109."),
 
+    ROW(CHOICE, "devices.policy", devices_policy, "many", "many|class|one",
+        "What a login takes the place of; the older link is closed with 4001. many: a link of the "
+        "same device. class: also those of other devices of its class (device_class of Hello). "
+        "one: all links of the user. The same on all edges."),
+    ROW(NUMBER, "devices.max", CONF_INT, devices_max, "32", 1, 1000,
+        "Devices one user may have connected. One more takes the place of the one that logged in "
+        "first. The same on all edges."),
+
     ROW(CHOICE, "auth.mode", auth_mode, "auto", "auto|token|development",
         "token: clients log in with a signed token. development: anyone may log in under any "
         "name, on loopback only. auto: token if auth.hs256_secret is set, else development."),
@@ -172,6 +180,15 @@ bool
 settings_is_alone(const struct settings *settings)
 {
     return settings->nats_url[0] == '\0' && settings->redis_url[0] == '\0';
+}
+
+enum device_policy
+settings_device_policy(const struct settings *settings)
+{
+    enum device_policy policy = DEVICES_MANY;
+    while (strcmp(settings->devices_policy, device_policy_name(policy)) != 0)
+        policy++;
+    return policy;
 }
 
 // As token.h takes it.

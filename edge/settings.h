@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "lib/base/conf.h"
+#include "proto/keys.h"
 
 struct settings {
     const char *node_name;
@@ -28,6 +29,8 @@ struct settings {
     int64_t limits_pending_bytes;
     int64_t limits_hello_timeout;
     int64_t ping_interval;
+    const char *devices_policy;
+    int64_t devices_max;
     const char *auth_mode;
     const char *auth_hs256_secret;
     const char *auth_hs256_kid;
@@ -68,6 +71,7 @@ MUST_USE
 int settings_check(const struct settings *settings, FILE *complaints);
 // Whether clients must bring a token ("auto" decided).
 bool settings_need_token(const struct settings *settings);
+enum device_policy settings_device_policy(const struct settings *settings);
 // How many processes share the public port (workers.count, with 0 made a number).
 unsigned settings_workers(const struct settings *settings);
 // Neither NATS nor Redis: local delivery only.

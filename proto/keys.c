@@ -144,6 +144,13 @@ decimal_write(uint64_t value, char out[static DECIMAL_SIZE])
     return len;
 }
 
+const char *
+device_policy_name(enum device_policy policy)
+{
+    static const char *const names[] = {"many", "class", "one"};
+    return names[policy];
+}
+
 bool
 device_class_is_valid(const char *device_class, size_t len)
 {

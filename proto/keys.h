@@ -64,6 +64,13 @@ struct link {
 };
 #define LINK_ROW_SIZE 320
 
+// What a login takes the place of: the user's links of the same device, also those of the
+// same class, or all. All edges must agree. As the scripts and the settings name them.
+enum device_policy { DEVICES_MANY, DEVICES_CLASS, DEVICES_ONE };
+const char *device_policy_name(enum device_policy policy);
+// Devices a user may have; one more, and the link with the oldest login goes.
+#define DEVICES_MAX_DEFAULT 32
+
 // What a link can hold: empty, or up to 32 bytes of UTF-8 without spaces and control
 // characters, other than "-". Check what a client sent before it becomes a link.
 bool device_class_is_valid(const char *device_class, size_t len);

@@ -2,7 +2,7 @@
 // proto/redis/*.lua; each states its keys, arguments, answer and reason at its head.
 #pragma once
 
-extern const char script_register[];   // write a link, answer its epoch, the old row, who to tell
+extern const char script_register[];   // write a link; its epoch, what it displaced, who to tell
 extern const char script_unregister[]; // delete a link if it is exactly ours
 extern const char script_verify[];     // write a link again if missing or older; or SUPERSEDED
 extern const char script_resolve[];    // read a user's links, and note who remembers them

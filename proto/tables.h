@@ -34,7 +34,7 @@
     CLOSE(INTERNAL,      1011, "internal",      "error in the edge") \
     CLOSE(DRAINING,      1012, "draining",      "this edge is leaving") \
     CLOSE(MALFORMED,     4000, "malformed",     "a frame that cannot be decoded") \
-    CLOSE(REPLACED,      4001, "replaced",      "the same device logged in again") \
+    CLOSE(REPLACED,      4001, "replaced",      "a newer login took the place") \
     CLOSE(UNAUTHORIZED,  4002, "unauthorized",  "login refused") \
     CLOSE(HELLO_TIMEOUT, 4003, "hello_timeout", "no login in time") \
     CLOSE(TOKEN_EXPIRED, 4004, "token_expired", "the token has expired") \

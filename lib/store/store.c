@@ -79,6 +79,8 @@ store_open(uv_loop_t *loop, const struct store_opts *opts, char why[static 160])
         abort();
     store->opts = *opts;
     store->opts.url = store->opts.user = store->opts.password = NULL;
+    decimal_write(opts->max_devices > 0 ? opts->max_devices : DEVICES_MAX_DEFAULT,
+                  store->max_devices);
     store->refused_end = &store->refused;
     store->odd.interval_ms = 10000;
     uv_idle_init(loop, &store->idle);

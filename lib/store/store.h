@@ -27,6 +27,8 @@ struct store_opts {
     const char *password;
     uint64_t command_timeout_ms; // 1000
     unsigned max_in_flight;      // 1024 commands
+    enum device_policy devices;  // what a login takes the place of
+    unsigned max_devices;        // of one user; 0: DEVICES_MAX_DEFAULT
     // Called with up=true once a connection is ready, false when it is lost. For false
     // every call in flight has been answered before.
     void (*on_state)(void *arg, bool up, const char *why);
@@ -47,15 +49,17 @@ const char *store_describe(const struct store *store);
 // the answer before the next, or the node's index may lose an entry it needs.
 
 struct store_registered {
-    uint64_t epoch;
-    bool replaced;          // a link of this device was there:
-    const struct link *old; // NULL if it could not be read
-    size_t watcher_count;   // nodes that remember this user's row
+    uint64_t epoch;         // if superseded: that of the newer login
+    bool is_superseded;     // a newer login has the place, and nothing was written
+    size_t displaced_count; // links it took the place of; their rows are gone
+    const struct link *displaced;
+    size_t watcher_count; // nodes that remember this user's row
     const char *const *watchers;
 };
 typedef void store_register_cb(void *arg, int error, const struct store_registered *answer);
-// link->epoch is not read. Adds to the node's index first, then writes the row.
-void store_register(struct store *store, const char *user, const struct link *link,
+// link->epoch is not read; the login was age_ms ago. Adds to the node's index first, then
+// writes the row.
+void store_register(struct store *store, const char *user, const struct link *link, uint64_t age_ms,
                     store_register_cb *done, void *arg);
 
 typedef void store_done_cb(void *arg, int error);
@@ -71,8 +75,7 @@ typedef void store_verify_cb(void *arg, int error, enum store_verdict verdict,
 // answer->epoch is the row's as it is now: kept with a higher epoch than link->epoch is
 // a register of this connection whose answer was lost; take that epoch over (with
 // link->epoch 0 for "never learned", and rewritten as 0 if the row is missing: then
-// register instead). answer->old is the row that was there: overwritten, or the newer
-// one. answer has the watchers when rewritten.
+// register instead). answer has the watchers when a row was written or deleted.
 void store_verify(struct store *store, const char *user, const struct link *link,
                   store_verify_cb *done, void *arg);
 

@@ -21,6 +21,7 @@ struct call {
 struct store {
     struct channel *channel;
     struct store_opts opts; // its strings are not kept
+    char max_devices[DECIMAL_SIZE];
     // Calls that were never sent, until the next turn answers them. As long as our
     // callers can make it in one turn: emptied in each.
     struct call *refused;

@@ -96,55 +96,114 @@ on_index_added(void *arg, int error, const struct redisReply *answer)
     store_call_note(&call->call, error);
 }
 
-// [ epoch, row that was there, [ watcher ... ] ], at answer[from]. The strings stay
-// the answer's; *out->watchers is the caller's to free. False: not of this shape.
-static bool
-read_registered(const struct redisReply *answer, size_t from, struct store_registered *out,
-                struct link *old)
+// [ row ... ]; those that can be read, for the caller to free.
+static struct link *
+read_links(const struct redisReply *rows, size_t *count)
 {
-    size_t count, len, watchers;
-    const char *row;
-    if (!redis_read_array(answer, &count) || count != from + 3 ||
-        !redis_read_u64(redis_item(answer, from), &out->epoch) ||
-        !redis_read_text(redis_item(answer, from + 1), &row, &len) ||
-        !redis_read_array(redis_item(answer, from + 2), &watchers))
-        return false;
-    out->replaced = len > 0;
-    out->old = link_read(row, len, old) ? old : NULL;
-    const char **list = watchers > 0 ? calloc(watchers, sizeof *list) : NULL;
-    if (watchers > 0 && !list)
+    size_t most = 0;
+    *count = 0;
+    if (!redis_read_array(rows, &most) || most == 0)
+        return NULL;
+    struct link *links = calloc(most, sizeof *links);
+    if (!links)
         abort();
-    out->watcher_count = 0;
-    for (size_t i = 0; i < watchers; i++) {
-        const char *node;
-        if (redis_read_text(redis_item(redis_item(answer, from + 2), i), &node, &len) &&
-            node_id_is_valid(node, len))
-            list[out->watcher_count++] = node;
+    for (size_t i = 0; i < most; i++) {
+        const char *row;
+        size_t len;
+        if (redis_read_text(redis_item(rows, i), &row, &len) && link_read(row, len, &links[*count]))
+            (*count)++;
     }
-    out->watchers = list;
+    return links;
+}
+
+// What register.lua and verify.lua answer: [ verdict, epoch, [ row ... ], [ watcher ... ] ].
+struct written {
+    enum store_verdict verdict;
+    struct store_registered answer;
+    struct link *links;    // the rows: displaced, or that of the device
+    size_t count;          // of links
+    const char **watchers; // the strings are the reply's
+};
+
+static void
+free_written(struct written *written)
+{
+    free(written->links);
+    free(written->watchers);
+}
+
+static void
+read_watchers(const struct redisReply *nodes, size_t most, struct written *out)
+{
+    if (most == 0)
+        return;
+    out->watchers = calloc(most, sizeof *out->watchers);
+    if (!out->watchers)
+        abort();
+    for (size_t i = 0; i < most; i++) {
+        const char *node;
+        size_t len;
+        if (redis_read_text(redis_item(nodes, i), &node, &len) && node_id_is_valid(node, len))
+            out->watchers[out->answer.watcher_count++] = node;
+    }
+    out->answer.watchers = out->watchers;
+}
+
+// False: not of this shape, and nothing to free.
+static bool
+read_written(const struct redisReply *reply, struct written *out)
+{
+    size_t count, rows, watchers;
+    uint64_t verdict;
+    *out = (struct written){0};
+    if (!redis_read_array(reply, &count) || count != 4 ||
+        !redis_read_u64(redis_item(reply, 0), &verdict) || verdict > STORE_SUPERSEDED ||
+        !redis_read_u64(redis_item(reply, 1), &out->answer.epoch) ||
+        !redis_read_array(redis_item(reply, 2), &rows) ||
+        !redis_read_array(redis_item(reply, 3), &watchers))
+        return false;
+    out->verdict = (enum store_verdict)verdict;
+    out->links = read_links(redis_item(reply, 2), &out->count);
+    read_watchers(redis_item(reply, 3), watchers, out);
+    out->answer.is_superseded = out->verdict == STORE_SUPERSEDED;
+    if (!out->answer.is_superseded) {
+        out->answer.displaced = out->links;
+        out->answer.displaced_count = out->count;
+    }
     return true;
 }
 
 static void
-free_watchers(const struct store_registered *answer)
+on_spare_removed(void *arg, int error, const struct redisReply *answer)
 {
-    free((void *)(uintptr_t)answer->watchers);
+    (void)arg;
+    (void)error;
+    (void)answer;
+}
+
+// The entry we added before asking is spare, unless a row of this node stands there. Nobody
+// waits: whatever the caller sends next comes after it on this connection.
+static void
+drop_spare(struct link_call *call, const struct written *written)
+{
+    bool is_ours = written->count > 0 && strcmp(written->links[0].node, call->node) == 0;
+    if (written->answer.is_superseded && !is_ours &&
+        channel_check(call->call.store->channel, 1) == 0)
+        send_index(call, "SREM", on_spare_removed);
 }
 
 // Register.
 
+// The epoch alone, as at most logins, or more.
 static bool
-read_register(const struct redisReply *answer, struct store_registered *out, struct link *old)
+read_register(const struct redisReply *reply, struct written *out)
 {
     const char *text;
     size_t len;
-    uint64_t epoch;
-    if (!redis_read_text(answer, &text, &len))
-        return read_registered(answer, 0, out, old);
-    if (!redis_read_u64(answer, &epoch))
-        return false;
-    *out = (struct store_registered){.epoch = epoch};
-    return true;
+    if (!redis_read_text(reply, &text, &len))
+        return read_written(reply, out);
+    *out = (struct written){.verdict = STORE_REWRITTEN};
+    return redis_read_u64(reply, &out->answer.epoch);
 }
 
 static void
@@ -159,19 +218,19 @@ static void
 on_registered(void *arg, int error, const struct redisReply *answer)
 {
     struct link_call *call = arg;
-    struct store_registered registered;
-    struct link old;
-    if (store_call_note(&call->call, error) || !read_register(answer, &registered, &old)) {
+    struct written written;
+    if (store_call_note(&call->call, error) || !read_register(answer, &written)) {
         store_call_give_up(&call->call, "register");
         return;
     }
-    call->done.registered(call->arg, 0, &registered);
-    free_watchers(&registered);
+    drop_spare(call, &written);
+    call->done.registered(call->arg, 0, &written.answer);
+    free_written(&written);
     free(call);
 }
 
 void
-store_register(struct store *store, const char *user, const struct link *link,
+store_register(struct store *store, const char *user, const struct link *link, uint64_t age_ms,
                store_register_cb *done, void *arg)
 {
     struct link_call *call = store_call_new(store, sizeof *call, fail_register);
@@ -183,14 +242,16 @@ store_register(struct store *store, const char *user, const struct link *link,
     }
     if (!store_call_may_send(&call->call, 2))
         return;
-    char user_key[KEY_SIZE], watch_key[KEY_SIZE];
+    char user_key[KEY_SIZE], watch_key[KEY_SIZE], age[DECIMAL_SIZE];
     struct row row;
     key_user(call->user, user_key);
     key_watch(call->user, watch_key);
     cut_row(link, &row);
+    decimal_write(age_ms, age);
     send_index(call, "SADD", on_index_added);
     store_call_eval(&call->call, on_registered, SCRIPT_REGISTER, 2,
-                    EVAL_ARGV(user_key, watch_key, call->device, row.owner, row.rest));
+                    EVAL_ARGV(user_key, watch_key, call->device, row.owner, row.rest, age,
+                              device_policy_name(store->opts.devices), store->max_devices));
 }
 
 // Unregister.
@@ -262,51 +323,17 @@ fail_verify(struct call *base)
 }
 
 static void
-on_spare_removed(void *arg, int error, const struct redisReply *answer)
-{
-    (void)arg;
-    (void)error;
-    (void)answer;
-}
-
-// The entry we added before asking is spare if the newer login is on another node.
-// Nobody waits: whatever the caller sends next comes after it on this connection.
-static void
-drop_spare(struct link_call *call, const struct link *newer)
-{
-    if (newer && strcmp(newer->node, call->node) != 0 &&
-        channel_check(call->call.store->channel, 1) == 0)
-        send_index(call, "SREM", on_spare_removed);
-}
-
-static bool
-read_verdict(const struct redisReply *answer, enum store_verdict *verdict)
-{
-    size_t count;
-    uint64_t number;
-    if (!redis_read_array(answer, &count) || count == 0 ||
-        !redis_read_u64(redis_item(answer, 0), &number) || number > STORE_SUPERSEDED)
-        return false;
-    *verdict = (enum store_verdict)number;
-    return true;
-}
-
-static void
 on_verified(void *arg, int error, const struct redisReply *answer)
 {
     struct link_call *call = arg;
-    struct store_registered registered;
-    struct link old;
-    enum store_verdict verdict = STORE_KEPT;
-    if (store_call_note(&call->call, error) || !read_verdict(answer, &verdict) ||
-        !read_registered(answer, 1, &registered, &old)) {
+    struct written written;
+    if (store_call_note(&call->call, error) || !read_written(answer, &written)) {
         store_call_give_up(&call->call, "verify");
         return;
     }
-    if (verdict == STORE_SUPERSEDED)
-        drop_spare(call, registered.old);
-    call->done.verified(call->arg, 0, verdict, &registered);
-    free_watchers(&registered);
+    drop_spare(call, &written);
+    call->done.verified(call->arg, 0, written.verdict, &written.answer);
+    free_written(&written);
     free(call);
 }
 
@@ -330,7 +357,8 @@ store_verify(struct store *store, const char *user, const struct link *link, sto
     cut_row(link, &row);
     send_index(call, "SADD", on_index_added);
     store_call_eval(&call->call, on_verified, SCRIPT_VERIFY, 2,
-                    EVAL_ARGV(user_key, watch_key, call->device, row.owner, row.epoch, row.rest));
+                    EVAL_ARGV(user_key, watch_key, call->device, row.owner, row.epoch, row.rest,
+                              device_policy_name(store->opts.devices), store->max_devices));
 }
 
 // Resolve.
@@ -347,21 +375,12 @@ static void
 on_resolved(void *arg, int error, const struct redisReply *answer)
 {
     struct link_call *call = arg;
-    size_t rows = 0, count = 0;
-    if (store_call_note(&call->call, error) || !redis_read_array(answer, &rows)) {
+    size_t count;
+    if (store_call_note(&call->call, error) || !redis_read_array(answer, &count)) {
         store_call_give_up(&call->call, "resolve");
         return;
     }
-    struct link *links = calloc(rows + 1, sizeof *links);
-    if (!links)
-        abort();
-    for (size_t i = 0; i < rows; i++) {
-        const char *row;
-        size_t len;
-        if (redis_read_text(redis_item(answer, i), &row, &len) &&
-            link_read(row, len, &links[count]))
-            count++;
-    }
+    struct link *links = read_links(answer, &count);
     call->done.resolved(call->arg, 0, links, count);
     free(links);
     free(call);

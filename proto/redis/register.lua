@@ -1,31 +1,49 @@
--- Writes the link of one device, as the newest login of that device.
+-- Writes the link of one device, as the newest login in its place, and deletes those that
+-- it takes the place of.
 --
 -- KEYS  1 sy:user:{user}   2 sy:watch:{user}
 -- ARGV  1 device, mapped   2 "<node> <connection>"   3 "<since_ms> <class or -> <device>"
--- Answer: { epoch, row that was there, { nodes that remembered it } }, or the epoch alone
--- if there was no row and nobody remembered one, as at most logins.
+--       4 ms since the login   5 policy: many, class or one   6 most devices of a user
+-- Answer: { 1, epoch, { rows that were displaced }, { nodes that remembered the user } }, or
+-- the epoch alone if the user had no row and nobody remembered that, as at most logins.
+-- Or { 2, epoch of the newer, { row of the device as it stands, if any }, {} }: a newer login
+-- stands in the place; nothing was written.
 --
--- The epoch is this server's clock in microseconds, but always above the one stored:
--- a clock that went back never makes an old login look newer. Whoever remembered the
--- row is handed out once; they ask again if they still care.
--- A stored epoch that a double cannot hold is nobody's: it counts as none. Numbers are made
--- of text only where there is a row to compare with: formatting one costs as much as HSET.
-local call = redis.call
-local before = call('HGET', KEYS[1], ARGV[1])
+-- The epoch is this server's clock in microseconds at the time of the login: one that comes
+-- late does not beat the login after it. A row from the future was written before the clock
+-- went back: it is older, and the epoch becomes one more than its own. Numbers are made of
+-- text only where there is a row to compare with: formatting one costs as much as HSET.
+local rows = call('HGETALL', KEYS[1])
 local now = call('TIME')
 local text = now[1] .. string.sub('000000' .. now[2], -6)
-if before then
-    local stored = tonumber(string.match(before, '^%S+ %d+ (%d+) ') or '0')
-    local epoch = tonumber(text)
-    if stored < 9007199254740991 and stored >= epoch then
-        text = string.format('%.0f', stored + 1)
+local now_us = text
+if ARGV[4] ~= '0' then
+    text = string.format('%.0f', tonumber(text) - 1000 * tonumber(ARGV[4]))
+end
+local displaced = {}
+if #rows > 0 then
+    local rivals, others = look(rows, ARGV[1], string.match(ARGV[3], '^%d+ (%S+) '), ARGV[5])
+    local login = tonumber(text)
+    local epoch = login
+    for _, link in ipairs(rivals) do
+        if link.epoch >= epoch and link.epoch < 9007199254740991 then
+            epoch = link.epoch + 1
+        end
     end
+    crowd(rivals, others, tonumber(ARGV[6]))
+    for _, link in ipairs(rivals) do
+        if link.epoch > login and link.epoch <= tonumber(now_us) and link.owner ~= ARGV[2] then
+            return yield(KEYS[1], ARGV[1], ARGV[2], link)
+        end
+    end
+    if epoch > login then
+        text = string.format('%.0f', epoch)
+    end
+    displaced = displace(KEYS[1], ARGV[1], ARGV[2], rivals)
 end
 call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. text .. ' ' .. ARGV[3])
-local watchers = call('HKEYS', KEYS[2])
-if #watchers > 0 then
-    call('DEL', KEYS[2])
-elseif not before then
+local watchers = take_watchers(KEYS[2])
+if #rows == 0 and #watchers == 0 then
     return text
 end
-return { text, before or '', watchers }
+return { 1, text, displaced, watchers }

@@ -1,32 +1,38 @@
--- Makes the row of a living link true again, or tells that a newer login has it.
+-- Makes the row of a living link true again, or tells that a newer login has its place.
 --
 -- KEYS  1 sy:user:{user}   2 sy:watch:{user}
 -- ARGV  1 device, mapped   2 "<node> <connection>"   3 epoch
---       4 "<since_ms> <class or -> <device>"
--- Answer: { verdict, epoch of the row as it is now, row that was there or "",
---           { nodes that remembered it } }
+--       4 "<since_ms> <class or -> <device>"   5 policy: many, class or one
+--       6 most devices of a user
+-- Answer: { verdict, epoch, { rows }, { nodes that remembered the user } }
 --   verdict 0 kept: the row is this link's
 --           1 rewritten: it was missing, unreadable or of an older login
---           2 superseded: it is a newer login's, and was left alone
+--           2 superseded: a newer login stands in its place, and was left alone
+--   epoch   of the row as it is now, or of the newer login
+--   rows    that were displaced; if superseded, the row of the device as it stands, if any
 --
 -- A row of the same connection with a higher epoch is this link too: its register
 -- was carried out, but the answer was lost. Equal epochs of two connections (only
 -- after data loss) are ordered by their text, so that all edges agree on one.
-local row = redis.call('HGET', KEYS[1], ARGV[1]) or ''
-local owner, text = string.match(row, '^(%S+ %d+) (%d+) ')
-local stored = tonumber(text or '-1')
-local epoch = tonumber(ARGV[3])
-if stored < 9007199254740992 then
-    if owner == ARGV[2] and stored >= epoch then
-        return { 0, text, row, {} }
-    end
-    if stored > epoch or (stored == epoch and owner > ARGV[2]) then
-        return { 2, text, row, {} }
+local rows = call('HGETALL', KEYS[1])
+local rivals, others = look(rows, ARGV[1], string.match(ARGV[4], '^%d+ (%S+) '), ARGV[5])
+local epoch, text, verdict = tonumber(ARGV[3]), ARGV[3], 1
+for _, link in ipairs(rivals) do
+    if link.owner == ARGV[2] and link.device == ARGV[1] and link.epoch >= epoch then
+        epoch, text, verdict = link.epoch, string.format('%.0f', link.epoch), 0
     end
 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. ARGV[4])
-local watchers = redis.call('HKEYS', KEYS[2])
-if #watchers > 0 then
-    redis.call('DEL', KEYS[2])
+crowd(rivals, others, tonumber(ARGV[6]))
+for _, link in ipairs(rivals) do
+    local is_newer = link.epoch > epoch or (link.epoch == epoch and link.owner > ARGV[2])
+    if is_newer and link.owner ~= ARGV[2] then
+        return yield(KEYS[1], ARGV[1], ARGV[2], link)
+    end
 end
-return { 1, ARGV[3], row, watchers }
+local displaced = displace(KEYS[1], ARGV[1], ARGV[2], rivals)
+if verdict == 1 then
+    call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. text .. ' ' .. ARGV[4])
+elseif #displaced == 0 then
+    return { 0, text, {}, {} }
+end
+return { verdict, text, displaced, take_watchers(KEYS[2]) }

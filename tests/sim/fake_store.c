@@ -87,7 +87,7 @@ struct call {
     char name[NODE_ID_SIZE]; // node, watcher or sweeper
     struct link link;
     struct store_node self;
-    uint64_t number; // watch_ms, lease_ms, fence
+    uint64_t number; // age_ms, watch_ms, lease_ms, fence
     unsigned batch;
     // The answer.
     struct store_registered registered;
@@ -276,19 +276,45 @@ add_watch(struct redis *redis, const char *user, const char *node, uint64_t for_
     snprintf(watch->node, sizeof(watch->node), "%s", node);
 }
 
+static bool
+is_same_owner(const struct link *a, const struct link *b)
+{
+    return strcmp(a->node, b->node) == 0 && a->connection == b->connection;
+}
+
+static void
+displace(struct call *call, const struct link *old)
+{
+    call->old = *old;
+    call->registered.displaced = &call->old;
+    call->registered.displaced_count = 1;
+}
+
+static void
+supersede(struct redis *redis, struct call *call, const struct link *newer)
+{
+    call->registered.epoch = newer->epoch;
+    call->registered.is_superseded = true;
+    if (strcmp(newer->node, call->link.node) != 0)
+        remove_member(redis, call->link.node, call->user, call->link.device);
+}
+
 static void
 run_register(struct redis *redis, struct call *call)
 {
     const struct row *row = find_row(redis, call->user, call->link.device);
-    uint64_t epoch = redis->world->now_ms * 1000 + 1;
+    uint64_t now_us = redis->world->now_ms * 1000 + 1;
+    uint64_t epoch = now_us - call->number * 1000;
     add_member(redis, call->link.node, call->user, call->link.device);
-    if (row != NULL) {
-        call->old = row->link;
-        call->registered.replaced = true;
-        call->registered.old = &call->old;
-        if (row->link.epoch >= epoch)
-            epoch = row->link.epoch + 1;
+    if (row != NULL && !is_same_owner(&row->link, &call->link)) {
+        if (row->link.epoch > epoch && row->link.epoch <= now_us) {
+            supersede(redis, call, &row->link);
+            return;
+        }
+        displace(call, &row->link);
     }
+    if (row != NULL && row->link.epoch >= epoch)
+        epoch = row->link.epoch + 1;
     call->link.epoch = epoch;
     call->registered.epoch = epoch;
     write_row(redis, call->user, &call->link);
@@ -317,11 +343,8 @@ run_verify(struct redis *redis, struct call *call)
         call->verdict = STORE_KEPT;
     } else if (row == NULL || row->link.epoch < call->link.epoch) {
         call->verdict = STORE_REWRITTEN;
-        if (row != NULL) {
-            call->old = row->link;
-            call->registered.replaced = true;
-            call->registered.old = &call->old;
-        }
+        if (row != NULL)
+            displace(call, &row->link);
         write_row(redis, call->user, &call->link);
         take_watchers(redis, call);
     } else {
@@ -628,10 +651,11 @@ store_describe(const struct store *store)
 }
 
 void
-store_register(struct store *store, const char *user, const struct link *link,
+store_register(struct store *store, const char *user, const struct link *link, uint64_t age_ms,
                store_register_cb *done, void *arg)
 {
     struct call *call = call_new(store, REGISTER, arg);
+    call->number = age_ms;
     snprintf(call->user, sizeof(call->user), "%s", user);
     call->link = *link;
     call->to.registered = done;

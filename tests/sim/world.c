@@ -238,6 +238,7 @@ start_edge(struct process *process)
         .route_ttl_ms = 10000,
         .max_routes = 100,
         .max_connections = 100,
+        .max_devices = DEVICES_MAX_DEFAULT,
     };
     memset(&process->auth, 0, sizeof(process->auth));
     edge->auth = &process->auth;

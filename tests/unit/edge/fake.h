@@ -42,7 +42,7 @@ struct call {
     char node[NODE_ID_SIZE]; // node, watcher or sweeper
     struct link link;
     struct store_node self;
-    uint64_t number; // watch_ms, lease_ms, fence or cursor
+    uint64_t number; // age_ms, watch_ms, lease_ms, fence or cursor
     unsigned batch;
     void *done;
     void *arg;
@@ -71,11 +71,16 @@ void answer_registered(struct call *call, uint64_t epoch);
 // `old` and `watcher` may be NULL.
 void answer_replaced(struct call *call, uint64_t epoch, const struct link *old,
                      const char *watcher);
+void answer_displaced(struct call *call, uint64_t epoch, const struct link *links, size_t count);
+// By a newer login, which has this epoch.
+void answer_superseded(struct call *call, uint64_t epoch);
 void answer_done(struct call *call, int error);
 void answer_verified(struct call *call, enum store_verdict verdict, uint64_t epoch,
                      const char *watcher);
 // Over the row of an older login.
 void answer_rewritten(struct call *call, uint64_t epoch, const struct link *old);
+void answer_verified_over(struct call *call, enum store_verdict verdict, uint64_t epoch,
+                          const struct link *old);
 void answer_links(struct call *call, const struct link *links, size_t count);
 // On these nodes, one device each.
 void answer_nodes(struct call *call, size_t count, ...);

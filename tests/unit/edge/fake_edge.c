@@ -28,6 +28,7 @@ rig_start(bool is_alone)
         .route_ttl_ms = 10000,
         .max_routes = 1000,
         .max_connections = 1000,
+        .max_devices = DEVICES_MAX_DEFAULT,
     };
     edge->now_ms = NOW_MS;
     edge->wall_ms = WALL_MS;

@@ -55,12 +55,13 @@ store_describe(const struct store *store)
 }
 
 void
-store_register(struct store *store, const char *user, const struct link *link,
+store_register(struct store *store, const char *user, const struct link *link, uint64_t age_ms,
                store_register_cb *done, void *arg)
 {
     struct call *call = call_new(store, CALL_REGISTER, arg);
     set_user(call, user);
     call->link = *link;
+    call->number = age_ms;
     SET_DONE(call, done);
 }
 
@@ -295,11 +296,31 @@ answer_replaced(struct call *call, uint64_t epoch, const struct link *old, const
     close_call(call);
     struct store_registered answer = {
         .epoch = epoch,
-        .replaced = old != NULL,
-        .old = old,
+        .displaced_count = old != NULL,
+        .displaced = old,
         .watcher_count = watcher != NULL,
         .watchers = &watcher,
     };
+    GET_DONE(call, store_register_cb, done);
+    done(call->arg, 0, &answer);
+}
+
+void
+answer_displaced(struct call *call, uint64_t epoch, const struct link *links, size_t count)
+{
+    assert_int_equal(call->kind, CALL_REGISTER);
+    close_call(call);
+    struct store_registered answer = {.epoch = epoch, .displaced_count = count, .displaced = links};
+    GET_DONE(call, store_register_cb, done);
+    done(call->arg, 0, &answer);
+}
+
+void
+answer_superseded(struct call *call, uint64_t epoch)
+{
+    assert_int_equal(call->kind, CALL_REGISTER);
+    close_call(call);
+    struct store_registered answer = {.epoch = epoch, .is_superseded = true};
     GET_DONE(call, store_register_cb, done);
     done(call->arg, 0, &answer);
 }
@@ -324,7 +345,11 @@ answer_verified(struct call *call, enum store_verdict verdict, uint64_t epoch, c
     assert_int_equal(call->kind, CALL_VERIFY);
     close_call(call);
     struct store_registered answer = {
-        .epoch = epoch, .watcher_count = watcher != NULL, .watchers = &watcher};
+        .epoch = epoch,
+        .is_superseded = verdict == STORE_SUPERSEDED,
+        .watcher_count = watcher != NULL,
+        .watchers = &watcher,
+    };
     GET_DONE(call, store_verify_cb, done);
     done(call->arg, 0, verdict, &answer);
 }
@@ -332,11 +357,18 @@ answer_verified(struct call *call, enum store_verdict verdict, uint64_t epoch, c
 void
 answer_rewritten(struct call *call, uint64_t epoch, const struct link *old)
 {
+    answer_verified_over(call, STORE_REWRITTEN, epoch, old);
+}
+
+void
+answer_verified_over(struct call *call, enum store_verdict verdict, uint64_t epoch,
+                     const struct link *old)
+{
     assert_int_equal(call->kind, CALL_VERIFY);
     close_call(call);
-    struct store_registered answer = {.epoch = epoch, .replaced = true, .old = old};
+    struct store_registered answer = {.epoch = epoch, .displaced_count = 1, .displaced = old};
     GET_DONE(call, store_verify_cb, done);
-    done(call->arg, 0, STORE_REWRITTEN, &answer);
+    done(call->arg, 0, verdict, &answer);
 }
 
 void

@@ -170,32 +170,53 @@ a_look_that_finds_nothing_registers(void **state)
 }
 
 static void
-a_look_that_finds_an_older_login_registers_over_it(void **state)
+a_look_that_finds_another_link_leaves_it_to_register_which_is_newer(void **state)
 {
     struct rig *rig = *state;
     struct conn *conn = hello(rig, "alice", "phone");
     answer_error(call_of(&rig->store, CALL_REGISTER), SY_ELOST);
     tick(rig);
     struct link row = link_on(NODE_B, "phone", 1, 99);
-    row.since_ms = conn->session.link->since_ms; // not newer
+    row.since_ms = conn->session.link->since_ms + 1000; // clocks of two edges: nobody compares
     answer_links(call_of(&rig->store, CALL_RESOLVE), &row, 1);
     assert_false(conn->is_closing);
-    assert_non_null(call_of(&rig->store, CALL_REGISTER));
+    answer_registered(call_of(&rig->store, CALL_REGISTER), 100);
+    assert_int_equal(conn->session.link->known, LINK_WRITTEN);
 }
 
 static void
-a_look_that_finds_a_newer_login_closes(void **state)
+a_register_tells_how_long_ago_the_login_was(void **state)
+{
+    struct rig *rig = *state;
+    hello(rig, "alice", "phone");
+    assert_int_equal(call_of(&rig->store, CALL_REGISTER)->number, 0);
+    rig->edge.now_ms += 1234;
+    rig->edge.wall_ms -= 99999; // by its own clock that never goes back
+    answer_error(call_of(&rig->store, CALL_REGISTER), SY_EREPLY);
+    tick(rig);
+    assert_int_equal(call_of(&rig->store, CALL_REGISTER)->number, 2234);
+}
+
+static void
+a_register_that_comes_after_a_newer_login_closes(void **state)
 {
     struct rig *rig = *state;
     struct conn *conn = hello(rig, "alice", "phone");
-    answer_error(call_of(&rig->store, CALL_REGISTER), SY_ELOST);
-    tick(rig);
-    struct link row = link_on(NODE_B, "phone", 1, 99);
-    row.since_ms = conn->session.link->since_ms + 1;
-    answer_links(call_of(&rig->store, CALL_RESOLVE), &row, 1);
+    answer_superseded(call_of(&rig->store, CALL_REGISTER), 99);
     expect_closed(conn, CLOSE_REPLACED);
+    expect_nothing(conn); // it was never welcome
     expect_gone(rig);
     assert_int_equal(rig->edge.counters.superseded, 1);
+    assert_int_equal(rig->edge.counters.registers, 0);
+}
+
+static void
+a_client_that_goes_during_a_register_that_is_refused_leaves_nothing(void **state)
+{
+    struct rig *rig = *state;
+    rig_hang_up(hello(rig, "alice", "phone"));
+    answer_superseded(call_of(&rig->store, CALL_REGISTER), 99);
+    expect_gone(rig);
 }
 
 static void
@@ -470,8 +491,10 @@ main(void)
         RIG_TEST(a_register_that_was_refused_lets_the_client_in_and_is_tried_again),
         RIG_TEST(a_register_without_answer_is_looked_up_never_repeated_blindly),
         RIG_TEST(a_look_that_finds_nothing_registers),
-        RIG_TEST(a_look_that_finds_an_older_login_registers_over_it),
-        RIG_TEST(a_look_that_finds_a_newer_login_closes),
+        RIG_TEST(a_look_that_finds_another_link_leaves_it_to_register_which_is_newer),
+        RIG_TEST(a_register_tells_how_long_ago_the_login_was),
+        RIG_TEST(a_register_that_comes_after_a_newer_login_closes),
+        RIG_TEST(a_client_that_goes_during_a_register_that_is_refused_leaves_nothing),
         RIG_TEST(a_look_without_answer_looks_again),
         RIG_TEST(an_unregister_without_answer_is_asked_again),
         RIG_TEST(a_client_whose_welcome_fails_frees_nothing_that_is_in_use),

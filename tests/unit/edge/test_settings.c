@@ -285,10 +285,23 @@ a_very_long_origin_is_judged_as_a_whole(void **state)
     expect(&s, "is no origin");
 }
 
+static void
+each_policy_of_devices_has_its_word(void **state)
+{
+    (void)state;
+    struct settings settings = defaults();
+    assert_int_equal(settings_device_policy(&settings), DEVICES_MANY);
+    settings.devices_policy = "class";
+    assert_int_equal(settings_device_policy(&settings), DEVICES_CLASS);
+    settings.devices_policy = "one";
+    assert_int_equal(settings_device_policy(&settings), DEVICES_ONE);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_policy_of_devices_has_its_word),
         cmocka_unit_test(the_defaults_are_sound_and_mean_development_alone),
         cmocka_unit_test(a_node_name_must_fit_a_subject),
         cmocka_unit_test(nats_and_redis_go_together),

@@ -255,10 +255,10 @@ static void
 keep_registered(struct seen *seen, const struct store_registered *answer)
 {
     seen->epoch = answer->epoch;
-    seen->replaced = answer->replaced;
-    seen->has_old = answer->old != NULL;
-    if (answer->old)
-        seen->old = *answer->old;
+    seen->is_superseded = answer->is_superseded;
+    seen->displaced_count = answer->displaced_count;
+    for (size_t i = 0; i < answer->displaced_count && i < 8; i++)
+        seen->displaced[i] = answer->displaced[i];
     seen->watcher_count = answer->watcher_count;
     if (answer->watcher_count > 0)
         snprintf(seen->watcher, sizeof seen->watcher, "%s", answer->watchers[0]);

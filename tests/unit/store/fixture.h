@@ -62,9 +62,9 @@ struct seen {
     int calls;
     int error;
     uint64_t epoch;
-    bool replaced;
-    bool has_old;
-    struct link old;
+    bool is_superseded;
+    size_t displaced_count;
+    struct link displaced[8];
     size_t watcher_count;
     char watcher[NODE_ID_SIZE]; // the first
     enum store_verdict verdict;

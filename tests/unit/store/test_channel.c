@@ -238,7 +238,7 @@ a_user_logs_in_and_its_rights_hold(void **state)
     assert_int_equal(do_resolve(&peer).error, 0);
     struct link link = link_of(NODE_A, 1, "dev");
     struct seen seen = {0};
-    store_register(peer.store, "ann", &link, on_register, &seen);
+    store_register(peer.store, "ann", &link, 0, on_register, &seen);
     wait_for(&loop, &seen.calls, 1);
     assert_int_equal(seen.error, SY_EREPLY);
     peer_close(&peer, &loop);
@@ -258,7 +258,7 @@ a_database_number_is_selected(void **state)
     snprintf(url, sizeof url, "redis://127.0.0.1:%d/3", server.port);
     peer_open(&peer, &loop, &server, (struct store_opts){.url = url});
     peer_wait_up(&peer, &loop);
-    store_register(peer.store, "ann", &link, on_register, &seen);
+    store_register(peer.store, "ann", &link, 0, on_register, &seen);
     wait_for(&loop, &seen.calls, 1);
     assert_int_equal(seen.error, 0);
     assert_string_equal(server_ask(&server, "DBSIZE"), "0");
@@ -348,7 +348,7 @@ the_cap_is_exact(void **state)
     peer_open(&peer, &loop, &server, (struct store_opts){.max_in_flight = 5});
     peer_wait_up(&peer, &loop);
     ask_often(&tally, 3);
-    store_register(peer.store, "ann", &link, on_register, &seen); // 2 commands: just fits
+    store_register(peer.store, "ann", &link, 0, on_register, &seen); // 2 commands: just fits
     ask_often(&tally, 1);
     wait_for(&loop, &seen.calls, 1);
     wait_for(&loop, &tally.calls, 4);
@@ -357,7 +357,7 @@ the_cap_is_exact(void **state)
     assert_int_equal(tally.full, 1);
 
     ask_often(&tally, 4);
-    store_register(peer.store, "bob", &link, on_register, &seen); // needs 2, has 1
+    store_register(peer.store, "bob", &link, 0, on_register, &seen); // needs 2, has 1
     ask_often(&tally, 1);
     wait_for(&loop, &seen.calls, 2);
     wait_for(&loop, &tally.calls, 9);
@@ -438,7 +438,7 @@ flushed_scripts_are_loaded_again(void **state)
         tally = (struct tally){0};
         seen = (struct seen){0};
         ask_often(&tally, 98);
-        store_register(peer.store, "ann", &link, on_register, &seen);
+        store_register(peer.store, "ann", &link, 0, on_register, &seen);
         wait_for(&loop, &tally.calls, 98);
         wait_for(&loop, &seen.calls, 1);
         assert_int_equal(tally.fine, 98);
@@ -459,7 +459,7 @@ a_demoted_master_is_left(void **state)
     peer_open(&peer, &loop, &server, (struct store_opts){0});
     peer_wait_up(&peer, &loop);
     server_ask(&server, "REPLICAOF 127.0.0.1 1");
-    store_register(peer.store, "ann", &link, on_register, &seen);
+    store_register(peer.store, "ann", &link, 0, on_register, &seen);
     wait_for(&loop, &peer.downs, 1);
     assert_int_equal(seen.calls, 1);
     assert_int_equal(seen.error, SY_EREPLY);

@@ -43,14 +43,21 @@ flush(void **state)
     return 0;
 }
 
+// Of a login some time ago.
 static struct seen
-do_register(struct peer *peer, const char *user, const struct link *link)
+do_register_late(struct peer *peer, const char *user, const struct link *link, uint64_t age_ms)
 {
     struct seen seen = {0};
-    store_register(peer->store, user, link, on_register, &seen);
+    store_register(peer->store, user, link, age_ms, on_register, &seen);
     assert_int_equal(seen.calls, 0);
     wait_for(&loop, &seen.calls, 1);
     return seen;
+}
+
+static struct seen
+do_register(struct peer *peer, const char *user, const struct link *link)
+{
+    return do_register_late(peer, user, link, 0);
 }
 
 static struct seen
@@ -124,8 +131,7 @@ a_first_register_replaces_nothing(void **state)
     uint64_t before = redis_us();
     struct seen seen = do_register(&a, "ann", &link);
     assert_int_equal(seen.error, 0);
-    assert_false(seen.replaced);
-    assert_false(seen.has_old);
+    assert_int_equal(seen.displaced_count, 0);
     assert_int_equal(seen.watcher_count, 0);
     assert_in_range(seen.epoch, before, redis_us());
     link.epoch = seen.epoch;
@@ -142,11 +148,10 @@ a_register_returns_the_link_it_replaces(void **state)
     first.epoch = do_register(&a, "ann", &first).epoch;
     struct seen seen = do_register(&b, "ann", &second);
     assert_int_equal(seen.error, 0);
-    assert_true(seen.replaced);
-    assert_true(seen.has_old);
-    assert_string_equal(seen.old.node, NODE_A);
-    assert_int_equal(seen.old.connection, 7);
-    assert_int_equal(seen.old.epoch, first.epoch);
+    assert_int_equal(seen.displaced_count, 1);
+    assert_string_equal(seen.displaced[0].node, NODE_A);
+    assert_int_equal(seen.displaced[0].connection, 7);
+    assert_int_equal(seen.displaced[0].epoch, first.epoch);
     assert_true(seen.epoch > first.epoch);
     second.epoch = seen.epoch;
     expect_row("ann", &second);
@@ -160,7 +165,7 @@ devices_of_a_user_do_not_replace_each_other(void **state)
     struct link one = link_of(NODE_A, 1, "one");
     struct link two = link_of(NODE_A, 2, "two");
     do_register(&a, "ann", &one);
-    assert_false(do_register(&a, "ann", &two).replaced);
+    assert_int_equal(do_register(&a, "ann", &two).displaced_count, 0);
     struct seen seen = do_resolve("ann", NULL, 0);
     assert_int_equal(seen.link_count, 2);
 }
@@ -173,8 +178,9 @@ an_unreadable_row_is_replaced_without_its_old_link(void **state)
     struct link link = link_of(NODE_A, 7, "dev");
     struct seen seen = do_register(&a, "ann", &link);
     assert_int_equal(seen.error, 0);
-    assert_true(seen.replaced);
-    assert_false(seen.has_old);
+    assert_int_equal(seen.displaced_count, 0);
+    link.epoch = seen.epoch;
+    expect_row("ann", &link);
 }
 
 static void
@@ -285,7 +291,7 @@ verify_writes_a_missing_row_with_its_own_epoch(void **state)
     struct seen seen = do_verify("ann", &link);
     assert_int_equal(seen.verdict, STORE_REWRITTEN);
     assert_int_equal(seen.epoch, 12345);
-    assert_false(seen.replaced);
+    assert_int_equal(seen.displaced_count, 0);
     assert_int_equal(seen.watcher_count, 1);
     assert_string_equal(seen.watcher, NODE_B);
     expect_row("ann", &link);
@@ -304,8 +310,8 @@ verify_overwrites_an_older_login_and_yields_to_a_newer(void **state)
     put_row("ann", &theirs);
     struct seen seen = do_verify("ann", &ours);
     assert_int_equal(seen.verdict, STORE_REWRITTEN);
-    assert_true(seen.has_old);
-    assert_int_equal(seen.old.connection, 9);
+    assert_int_equal(seen.displaced_count, 1);
+    assert_int_equal(seen.displaced[0].connection, 9);
     expect_row("ann", &ours);
 
     theirs.epoch = 1001;
@@ -498,7 +504,7 @@ racing_logins_leave_exactly_the_newest_link(void **state)
     race_count = 0;
     for (int i = 0; i < RACES; i++) {
         links[i] = link_of(i % 2 ? NODE_A : NODE_B, (uint64_t)i, "dev");
-        store_register(i % 2 ? a.store : b.store, "ann", &links[i], on_raced, &raced[i]);
+        store_register(i % 2 ? a.store : b.store, "ann", &links[i], 0, on_raced, &raced[i]);
         if (i % 16 == 15)
             uv_run(&loop, UV_RUN_NOWAIT);
     }
@@ -507,18 +513,18 @@ racing_logins_leave_exactly_the_newest_link(void **state)
     for (int i = 0; i < RACES; i++) {
         assert_int_equal(raced[i].error, 0);
         links[i].epoch = raced[i].epoch;
-        firsts += !raced[i].replaced;
+        firsts += raced[i].displaced_count == 0;
         if (raced[i].epoch > raced[newest].epoch)
             newest = i;
     }
     // Each link was handed to exactly one successor, but for the newest.
     bool was_replaced[RACES] = {false};
     for (int i = 0; i < RACES; i++) {
-        if (!raced[i].has_old)
+        if (raced[i].displaced_count == 0)
             continue;
-        assert_false(was_replaced[raced[i].old.connection]);
-        assert_true(raced[i].old.epoch < raced[i].epoch);
-        was_replaced[raced[i].old.connection] = true;
+        assert_false(was_replaced[raced[i].displaced[0].connection]);
+        assert_true(raced[i].displaced[0].epoch < raced[i].epoch);
+        was_replaced[raced[i].displaced[0].connection] = true;
     }
     assert_int_equal(firsts, 1);
     assert_false(was_replaced[newest]);

@@ -208,7 +208,7 @@ call_everything(void)
     struct link link = link_of(NODE_A, 1, "dev");
     struct store_node self = {.node = NODE_A};
     struct store *store = peer.store;
-    store_register(store, "ann", &link, all_register, &all);
+    store_register(store, "ann", &link, 0, all_register, &all);
     store_unregister(store, "ann", &link, all_done, &all);
     store_verify(store, "ann", &link, all_verify, &all);
     store_resolve(store, "ann", NODE_B, 1, all_resolve, &all);
@@ -237,15 +237,17 @@ odd_answers_are_errors_of_their_calls(void **state)
         "*1\r\n$2\r\nok\r\n",
         "*2\r\n$2\r\nok\r\n$-1\r\n",
         "*2\r\n$2\r\nok\r\n:-1\r\n",
-        "*3\r\n$1\r\n1\r\n$-1\r\n*0\r\n",
-        "*3\r\n:-1\r\n$0\r\n\r\n*0\r\n",
-        "*3\r\n$21\r\n111111111111111111111\r\n$0\r\n\r\n*0\r\n",
-        "*3\r\n$20\r\n99999999999999999999\r\n$0\r\n\r\n*0\r\n",
-        "*3\r\n$1\r\n1\r\n$0\r\n\r\n$1\r\nx\r\n",
-        "*3\r\n$1\r\n1\r\n$0\r\n\r\n*2\r\n:1\r\n$3\r\nbad\r\n",
-        "*4\r\n:3\r\n$1\r\n1\r\n$0\r\n\r\n*0\r\n",
-        "*4\r\n$-1\r\n$1\r\n1\r\n$0\r\n\r\n*0\r\n",
-        "*4\r\n:2\r\n$1\r\n1\r\n$3\r\nbad\r\n*1\r\n*1\r\n:1\r\n",
+        "*3\r\n:1\r\n$1\r\n1\r\n*0\r\n",
+        "*4\r\n:1\r\n$-1\r\n*0\r\n*0\r\n",
+        "*4\r\n:1\r\n:-1\r\n*0\r\n*0\r\n",
+        "*4\r\n:1\r\n$21\r\n111111111111111111111\r\n*0\r\n*0\r\n",
+        "*4\r\n:1\r\n$20\r\n99999999999999999999\r\n*0\r\n*0\r\n",
+        "*4\r\n:1\r\n$1\r\n1\r\n$1\r\nx\r\n*0\r\n",
+        "*4\r\n:1\r\n$1\r\n1\r\n*0\r\n$1\r\nx\r\n",
+        "*4\r\n:1\r\n$1\r\n1\r\n*2\r\n:1\r\n$3\r\nbad\r\n*2\r\n:1\r\n$3\r\nbad\r\n",
+        "*4\r\n:3\r\n$1\r\n1\r\n*0\r\n*0\r\n",
+        "*4\r\n$-1\r\n$1\r\n1\r\n*0\r\n*0\r\n",
+        "*4\r\n:2\r\n$1\r\n1\r\n*1\r\n$3\r\nbad\r\n*1\r\n*1\r\n:1\r\n",
         "*2\r\n*1\r\n*0\r\n*0\r\n",
         ":-9223372036854775808\r\n",
     };
