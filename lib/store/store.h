@@ -125,7 +125,7 @@ struct store_reaped {
     uint64_t left;    // index entries that remain; 0: the node is gone from sy:nodes too
 };
 typedef void store_reap_cb(void *arg, int error, const struct store_reaped *answer);
-// One batch of at most `batch` (1 to 1000) links of a dead node. SY_EBUSY: the node lives.
+// One batch of about `batch` (1 to 1000) links of a dead node. SY_EBUSY: the node lives.
 // SY_EDENIED: the fence is stale.
 void store_reap(struct store *store, const char *node, uint64_t fence, unsigned batch,
                 store_reap_cb *done, void *arg);

@@ -29,6 +29,11 @@ struct store {
     size_t refused_count;
     uv_idle_t idle;
     unsigned holds; // idle, channel
+    // How far the index of the node reaped last has been walked. Any value is safe.
+    struct {
+        char node[NODE_ID_SIZE];
+        uint64_t cursor;
+    } walk;
     struct log_limit odd;
     void (*closed)(void *arg);
     void *closed_arg;

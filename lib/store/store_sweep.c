@@ -2,7 +2,7 @@
 //
 // Reaping one batch of a dead node:
 //   1 reap_list, in the node's slot: refuses if the node lives or the fence is stale;
-//     some members of its index
+//     some members of its index, from where the last batch ended
 //   2 reap_row for each member, in the users' slots: deletes a row that still points
 //     at the node; ROW_WINDOW at a time
 //   3 reap_done, in the node's slot: asks lease and fence again, then drops the members
@@ -148,6 +148,13 @@ on_node_removed(void *arg, int error, const struct redisReply *answer)
 }
 
 static void
+forget_node(struct reap_call *call)
+{
+    call->call.store->walk.node[0] = '\0';
+    store_call_send(&call->call, on_node_removed, ARGV("SREM", KEY_NODES, call->node));
+}
+
+static void
 on_reap_done(void *arg, int error, const struct redisReply *answer)
 {
     struct reap_call *call = arg;
@@ -159,7 +166,7 @@ on_reap_done(void *arg, int error, const struct redisReply *answer)
         store_call_note(&call->call, channel_check(call->call.store->channel, 1)))
         finish_reap(&call->call);
     else
-        store_call_send(&call->call, on_node_removed, ARGV("SREM", KEY_NODES, call->node));
+        forget_node(call);
 }
 
 static void
@@ -249,7 +256,7 @@ copy_members(struct reap_call *call, const struct redisReply *answer, size_t cou
     call->lens = calloc(count + 1, sizeof *call->lens);
     if (!call->members || !call->lens)
         abort();
-    for (size_t i = 1; i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         const char *text;
         size_t len;
         if (!redis_read_text(redis_item(answer, i), &text, &len))
@@ -268,12 +275,20 @@ static void
 on_reap_list(void *arg, int error, const struct redisReply *answer)
 {
     struct reap_call *call = arg;
-    size_t count;
+    size_t count, members;
+    uint64_t cursor;
     if (store_call_note(&call->call, error) || !is_allowed(call, answer, &count)) {
         finish_reap(&call->call);
         return;
     }
-    copy_members(call, answer, count);
+    if (count != 3 || !redis_read_u64(redis_item(answer, 1), &cursor) ||
+        !redis_read_array(redis_item(answer, 2), &members)) {
+        store_call_odd(&call->call, "reap_list");
+        finish_reap(&call->call);
+        return;
+    }
+    call->call.store->walk.cursor = cursor;
+    copy_members(call, redis_item(answer, 2), members);
     continue_reap(call);
 }
 
@@ -295,8 +310,12 @@ store_reap(struct store *store, const char *node, uint64_t fence, unsigned batch
     key_members(node, call->members_key);
     key_fence(node, call->fence_key);
     call->fence = store_number_of(fence);
+    if (strcmp(store->walk.node, node) != 0)
+        store->walk.cursor = 0;
+    memcpy(store->walk.node, node, strlen(node) + 1);
     struct number most = store_number_of(batch);
+    struct number from = store_number_of(store->walk.cursor);
     store_call_eval(&call->call, on_reap_list, SCRIPT_REAP_LIST, 3,
                     EVAL_ARGV(call->lease_key, call->members_key, call->fence_key, call->fence.text,
-                              most.text));
+                              most.text, from.text));
 }

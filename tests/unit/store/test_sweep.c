@@ -276,14 +276,16 @@ a_stale_fence_is_refused_and_the_same_or_a_newer_one_is_not(void **state)
         snprintf(user, sizeof user, "u%d", i);
         put_link(NODE_A, user, 1);
     }
-    assert_int_equal(do_reap(NODE_A, 5, 10).reaped.left, 20);
+    uint64_t left = do_reap(NODE_A, 5, 5).reaped.left;
+    assert_in_range(left, 20, 25);
     assert_string_equal(server_ask(&server, "GET sy:fence:{%s}", NODE_A), "5");
-    assert_int_equal(do_reap(NODE_A, 4, 10).error, SY_EDENIED);
-    assert_string_equal(server_ask(&server, "SCARD sy:members:{%s}", NODE_A), "20");
-    assert_int_equal(do_reap(NODE_A, 5, 10).reaped.left, 10);
-    assert_int_equal(do_reap(NODE_A, 6, 9).reaped.left, 1);
+    assert_int_equal(do_reap(NODE_A, 4, 5).error, SY_EDENIED);
+    assert_int_equal(atoi(server_ask(&server, "SCARD sy:members:{%s}", NODE_A)), left);
+    assert_in_range(do_reap(NODE_A, 5, 5).reaped.left, 10, left - 1);
+    assert_in_range(do_reap(NODE_A, 6, 5).reaped.left, 1, left - 2);
     assert_string_equal(server_ask(&server, "GET sy:fence:{%s}", NODE_A), "6");
-    assert_int_equal(do_reap(NODE_A, 6, 9).reaped.left, 0);
+    for (int i = 0; do_reap(NODE_A, 6, 9).reaped.left > 0; i++)
+        assert_in_range(i, 0, 9);
     expect_node_is_gone(NODE_A);
 }
 
@@ -300,13 +302,15 @@ a_thousand_members_go_in_batches(void **state)
             server_ask(&server, "SADD sy:members:{%s} %s/d", NODE_A, user);
     }
     uint64_t left = 1000, removed = 0;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; left > 0; i++) {
         struct reap reap = do_reap(NODE_A, 1, 200);
         assert_int_equal(reap.error, 0);
-        assert_int_equal(reap.reaped.listed, 200);
-        assert_int_equal(reap.reaped.left, left - 200);
+        // A walk ends with a bucket, and perhaps with the end of the index.
+        assert_in_range(reap.reaped.listed, left > 400 ? 200 : 0, 250);
+        assert_int_equal(reap.reaped.left, left - reap.reaped.listed);
         left = reap.reaped.left;
         removed += reap.reaped.removed;
+        assert_in_range(i, 0, 5);
     }
     assert_int_equal(removed, 900);
     expect_node_is_gone(NODE_A);
