@@ -13,7 +13,6 @@
 #include "proto/subject.h"
 #include "sweeper/sweep.h"
 
-#define TICK_MS 500
 // Leaving waits this long for Redis to take leadership back.
 #define LEAVE_MS 2000
 
@@ -185,7 +184,7 @@ host_run(const struct settings *settings)
     uv_timer_init(&host->loop, &host->tick);
     uv_timer_init(&host->loop, &host->leave_deadline);
     host->tick.data = host->leave_deadline.data = host;
-    uv_timer_start(&host->tick, on_tick, 0, TICK_MS);
+    uv_timer_start(&host->tick, on_tick, 0, SWEEP_TICK_MS);
     for (int i = 0; i < 2; i++) {
         uv_signal_init(&host->loop, &host->signals[i]);
         host->signals[i].data = host;

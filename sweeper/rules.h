@@ -6,7 +6,8 @@
 //   still holds it, and one that is paused past its end knows that it must start anew.
 //   Many die at once: more likely it is Redis that is wrong, its clock or its data, than
 //   all of them. Nothing is reaped for a while; who lives takes its lease again meanwhile.
-//   The same while Redis has just been started.
+//   The same while Redis has just been started, when its clock jumped, and when it was away
+//   for so long that leases may have ended since nobody could renew them.
 //
 // A node that gets its lease back while it is being reaped is ALIVE again: the scripts
 // refuse to reap it, and the edge verifies all of its links itself.
@@ -26,6 +27,13 @@
 #define MASS_DEATH_PERCENT 30
 // Rows of the dead count for nothing meanwhile, so holding costs memory of Redis alone.
 #define MASS_DEATH_HOLD_MS (3 * LEASE_MS)
+
+// Redis was away: an edge that was about to renew when it went had LEASE_MS - LEASE_RENEW_MS
+// left, so with this it has 4 s more, the time for any reconnect and a renewal.
+#define REDIS_AWAY_MS 4000
+// All who live have renewed within it. So long nothing is reaped after Redis was away, and
+// after our own start: a clock that jumped just before would not be noticed.
+#define WATCH_MS LEASE_MS
 
 enum node_state { NODE_NEW, NODE_ALIVE, NODE_SUSPECT, NODE_DEAD };
 

@@ -32,7 +32,7 @@ sweep_fini(struct sweep *sweep)
 {
     struct swept_node *node;
     struct swept_node *next;
-    assert(sweep->reaping == NULL && !sweep->is_listing && !sweep->is_asking &&
+    assert(sweep->reaping == NULL && !sweep->is_looking && !sweep->is_asking &&
            !sweep->is_scrubbing);
     HASH_ITER (hh, sweep->nodes, node, next) {
         forget(sweep, node);
@@ -91,6 +91,14 @@ judge(struct sweep *sweep, struct swept_node *node)
     change_state(sweep, node, rules_judge(&node->facts, sweep->now_ms));
 }
 
+// Nothing is reaped for so long, or as long as before.
+static void
+hold(struct sweep *sweep, uint64_t for_ms)
+{
+    if (sweep->hold_until_ms < sweep->now_ms + for_ms)
+        sweep->hold_until_ms = sweep->now_ms + for_ms;
+}
+
 // Counts by the time since it was noticed: what a new leader finds dead already died, for all
 // it knows, just now.
 static void
@@ -103,37 +111,113 @@ look_for_mass_death(struct sweep *sweep)
     }
     if (!rules_is_mass_death(died, nodes))
         return;
-    if (sweep->now_ms >= sweep->hold_until_ms) {
+    if (sweep->now_ms >= sweep->mass_until_ms) {
         sweep->mass_deaths++;
         log_error("reaping_held", "reason=mass_death died=%zu nodes=%zu for_ms=%u", died, nodes,
                   MASS_DEATH_HOLD_MS);
     }
-    sweep->hold_until_ms = sweep->now_ms + MASS_DEATH_HOLD_MS;
+    sweep->mass_until_ms = sweep->now_ms + MASS_DEATH_HOLD_MS;
+    hold(sweep, MASS_DEATH_HOLD_MS);
+}
+
+// Looking.
+
+// By the answer to this the lease of a node that does not renew has ended.
+static void
+note_lease_end(struct sweep *sweep, const struct swept_node *node)
+{
+    uint64_t ends_ms = sweep->now_ms + node->lease_left_ms + 1;
+    if (node->lease_left_ms > 0 && (sweep->lease_ends_ms == 0 || ends_ms < sweep->lease_ends_ms))
+        sweep->lease_ends_ms = ends_ms;
+}
+
+static void
+judge_all(struct sweep *sweep)
+{
+    struct swept_node *node;
+    struct swept_node *next;
+    sweep->lease_ends_ms = 0;
+    HASH_ITER (hh, sweep->nodes, node, next) {
+        if (node->round == sweep->round) {
+            judge(sweep, node);
+            note_lease_end(sweep, node);
+        } else if (node != sweep->reaping) {
+            // Gone from the directory: it was reaped, perhaps by an earlier leader.
+            forget(sweep, node);
+        }
+    }
+    look_for_mass_death(sweep);
+}
+
+static void
+look_at_clock(struct sweep *sweep, const struct store_clock *clock)
+{
+    unsigned away_rounds = sweep->unanswered;
+    bool is_first = !sweep->redis_clock.is_known;
+    int64_t jump_ms = redis_clock_look(&sweep->redis_clock, clock);
+    sweep->unanswered = 0;
+    if (jump_ms != 0) {
+        sweep->clock_jumps++;
+        log_error("reaping_held", "reason=redis_clock_jumped by_ms=%lld for_ms=%u",
+                  (long long)jump_ms, MASS_DEATH_HOLD_MS);
+        hold(sweep, MASS_DEATH_HOLD_MS);
+    } else if (is_first) {
+        log_info("reaping_held", "reason=just_started for_ms=%u", WATCH_MS);
+        hold(sweep, WATCH_MS);
+    } else if (away_rounds * ROUND_MS >= REDIS_AWAY_MS) {
+        log_warn("reaping_held", "reason=redis_was_away away_ms=%u for_ms=%u",
+                 away_rounds * ROUND_MS, WATCH_MS);
+        hold(sweep, WATCH_MS);
+    }
+}
+
+// The clock is read after the leases, so that whatever ended them shows in it.
+static void
+on_clock(void *arg, int error, const struct store_clock *clock)
+{
+    struct sweep *sweep = arg;
+    bool has_listed = sweep->has_listed;
+    sweep->is_looking = sweep->has_listed = false;
+    if (error != 0)
+        return; // nothing known, nothing done; the next round asks again
+    if (sweep->now_ms < clock->answered_ms)
+        sweep->now_ms = clock->answered_ms;
+    look_at_clock(sweep, clock);
+    if (!has_listed)
+        return;
+    judge_all(sweep);
+    reap_next(sweep);
 }
 
 static void
 on_nodes(void *arg, int error, const struct store_node *nodes, size_t count)
 {
     struct sweep *sweep = arg;
-    sweep->is_listing = false;
-    if (error != 0)
-        return; // nothing known, nothing done; the next tick asks again
+    if (error != 0 || sweep->is_leaving) {
+        sweep->is_looking = false;
+        return; // as above
+    }
     sweep->round++;
     for (size_t i = 0; i < count; i++) {
         struct swept_node *node = take(sweep, nodes[i].node);
         node->round = sweep->round;
         node->facts.has_lease = nodes[i].has_lease;
-        judge(sweep, node);
+        node->lease_left_ms = nodes[i].lease_left_ms;
     }
-    struct swept_node *node;
-    struct swept_node *next;
-    HASH_ITER (hh, sweep->nodes, node, next) {
-        // Gone from the directory: it was reaped, perhaps by an earlier leader.
-        if (node->round != sweep->round && node != sweep->reaping)
-            forget(sweep, node);
-    }
-    look_for_mass_death(sweep);
-    reap_next(sweep);
+    sweep->has_listed = true;
+    store_read_clock(sweep->store, on_clock, sweep);
+}
+
+static void
+look(struct sweep *sweep)
+{
+    if (sweep->is_looking)
+        return;
+    sweep->is_looking = true;
+    if (sweep->is_leader)
+        store_list_nodes(sweep->store, on_nodes, sweep);
+    else
+        store_read_clock(sweep->store, on_clock, sweep);
 }
 
 // Reaping.
@@ -254,15 +338,9 @@ on_lead(void *arg, int error, bool is_leader, uint64_t fence, uint64_t redis_upt
                  sweep->id, (unsigned long long)fence);
 }
 
-void
-sweep_tick(struct sweep *sweep)
+static void
+begin_round(struct sweep *sweep)
 {
-    if (sweep->is_leader && sweep->now_ms - sweep->led_ms >= LEAD_MS) {
-        sweep->is_leader = false;
-        log_warn("sweeper_follower", "sweeper=%s reason=no_renewal", sweep->id);
-    }
-    if (sweep->is_leaving || !store_is_up(sweep->store))
-        return;
     bool is_due = sweep->lead_tried_ms == 0 || !sweep->is_leader ||
                   sweep->now_ms - sweep->lead_tried_ms >= LEAD_RENEW_MS;
     if (is_due && !sweep->is_asking) {
@@ -270,13 +348,32 @@ sweep_tick(struct sweep *sweep)
         sweep->lead_tried_ms = sweep->now_ms;
         store_lead(sweep->store, sweep->id, LEAD_MS, on_lead, sweep);
     }
-    if (sweep->is_leader && !sweep->is_listing) {
-        sweep->is_listing = true;
-        store_list_nodes(sweep->store, on_nodes, sweep);
-    }
+    look(sweep);
     if (sweep->is_leader && !sweep->is_scrubbing) {
         sweep->is_scrubbing = true;
         store_scrub(sweep->store, sweep->scrub_cursor, SCRUB_KEYS, on_scrubbed, sweep);
+    }
+}
+
+void
+sweep_tick(struct sweep *sweep)
+{
+    if (sweep->is_leader && sweep->now_ms - sweep->led_ms >= LEAD_MS) {
+        sweep->is_leader = false;
+        log_warn("sweeper_follower", "sweeper=%s reason=no_renewal", sweep->id);
+    }
+    bool is_round = sweep->round_ms == 0 || sweep->now_ms - sweep->round_ms >= ROUND_MS;
+    if (is_round) {
+        sweep->round_ms = sweep->now_ms;
+        sweep->unanswered++;
+    }
+    if (sweep->is_leaving || !store_is_up(sweep->store))
+        return;
+    if (is_round)
+        begin_round(sweep);
+    if (sweep->lease_ends_ms != 0 && sweep->now_ms >= sweep->lease_ends_ms) {
+        sweep->lease_ends_ms = 0; // until the answer says
+        look(sweep);
     }
     reap_next(sweep);
 }
@@ -294,6 +391,7 @@ sweep_on_bus(void *arg, const char *subject, const void *bytes, size_t len, bool
     if (node == NULL)
         return;
     node->facts.heard_ms = sweep->now_ms;
-    if (node->state == NODE_SUSPECT)
+    // Without a lease it is judged by the look that found so, once the clock is read.
+    if (node->state == NODE_SUSPECT && node->facts.has_lease)
         judge(sweep, node);
 }

@@ -119,6 +119,15 @@ void store_lead(struct store *store, const char *sweeper, uint64_t lease_ms, sto
                 void *arg);
 void store_resign(struct store *store, const char *sweeper, store_done_cb *done, void *arg);
 
+// Redis's clock, read between two times of ours (uv_now of the loop).
+struct store_clock {
+    uint64_t redis_ms; // wall clock
+    uint64_t asked_ms;
+    uint64_t answered_ms;
+};
+typedef void store_clock_cb(void *arg, int error, const struct store_clock *clock);
+void store_read_clock(struct store *store, store_clock_cb *done, void *arg);
+
 struct store_reaped {
     uint64_t listed;  // index entries looked at
     uint64_t removed; // rows deleted

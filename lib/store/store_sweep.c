@@ -1,4 +1,4 @@
-// For sweepers: leadership and reaping. See store.h.
+// For sweepers: leadership, Redis's clock, and reaping. See store.h.
 //
 // Reaping one batch of a dead node:
 //   1 reap_list, in the node's slot: refuses if the node lives or the fence is stale;
@@ -87,6 +87,50 @@ store_resign(struct store *store, const char *sweeper, store_done_cb *done, void
     call->resigned = done;
     call->arg = arg;
     send_lead(call, sweeper, 0);
+}
+
+// The clock.
+
+struct clock_call {
+    struct call call;
+    store_clock_cb *done;
+    void *arg;
+    struct store_clock clock;
+};
+
+static void
+finish_clock(struct call *base)
+{
+    struct clock_call *call = (struct clock_call *)base;
+    call->done(call->arg, base->error, base->error ? NULL : &call->clock);
+    free(call);
+}
+
+static void
+on_time(void *arg, int error, const struct redisReply *answer)
+{
+    struct clock_call *call = arg;
+    size_t count;
+    uint64_t seconds = 0, us = 0;
+    if (!store_call_note(&call->call, error) &&
+        !(redis_read_array(answer, &count) && count == 2 &&
+          redis_read_u64(redis_item(answer, 0), &seconds) &&
+          redis_read_u64(redis_item(answer, 1), &us) && seconds < UINT32_MAX && us < 1000000))
+        store_call_odd(&call->call, "TIME");
+    call->clock.redis_ms = 1000 * seconds + us / 1000;
+    call->clock.answered_ms = uv_now(call->call.store->idle.loop);
+    finish_clock(&call->call);
+}
+
+void
+store_read_clock(struct store *store, store_clock_cb *done, void *arg)
+{
+    struct clock_call *call = store_call_new(store, sizeof *call, finish_clock);
+    call->done = done;
+    call->arg = arg;
+    call->clock.asked_ms = uv_now(store->idle.loop);
+    if (store_call_may_send(&call->call, 1))
+        store_call_send(&call->call, on_time, ARGV("TIME"));
 }
 
 // Reaping.

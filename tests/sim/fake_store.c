@@ -60,6 +60,7 @@ enum kind {
     RELEASE,
     LEAD,
     RESIGN,
+    CLOCK,
     REAP,
     SCRUB,
 };
@@ -80,6 +81,7 @@ struct call {
         store_nodes_cb *nodes;
         store_beat_cb *beat;
         store_lead_cb *lead;
+        store_clock_cb *clock;
         store_reap_cb *reaped;
         store_scrub_cb *scrubbed;
     } to;
@@ -100,6 +102,7 @@ struct call {
     size_t count;
     bool flag;
     struct store_reaped reaped;
+    struct store_clock clock;
 };
 
 static struct call *in_flight[MAX_PROCESSES]; // newest first
@@ -479,6 +482,9 @@ execute(struct redis *redis, struct call *call)
     case LIST_NODES:
         for (size_t i = 0; i < redis->node_count && call->count < 64; i++) {
             call->nodes[call->count] = redis->nodes[i].node;
+            call->nodes[call->count].lease_left_ms =
+                has_lease(redis, &redis->nodes[i]) ? redis->nodes[i].until_ms - redis->world->now_ms
+                                                   : 0;
             call->nodes[call->count++].has_lease = has_lease(redis, &redis->nodes[i]);
         }
         break;
@@ -496,6 +502,9 @@ execute(struct redis *redis, struct call *call)
     case RESIGN:
         if (strcmp(redis->leader, call->name) == 0)
             redis->leader_until_ms = 0;
+        break;
+    case CLOCK:
+        call->clock.redis_ms = redis->world->now_ms;
         break;
     case REAP:
         run_reap(redis, call);
@@ -540,6 +549,10 @@ tell(struct call *call, int error)
         break;
     case LEAD:
         call->to.lead(call->arg, error, call->flag, call->number, 1000);
+        break;
+    case CLOCK:
+        call->clock.answered_ms = call->process->world->now_ms + 1; // as process_enter
+        call->to.clock(call->arg, error, error == 0 ? &call->clock : NULL);
         break;
     case REAP:
         call->to.reaped(call->arg, error, error == 0 ? &call->reaped : NULL);
@@ -731,6 +744,15 @@ store_lead(struct store *store, const char *sweeper, uint64_t lease_ms, store_le
     snprintf(call->name, sizeof(call->name), "%s", sweeper);
     call->number = lease_ms;
     call->to.lead = done;
+    begin(call);
+}
+
+void
+store_read_clock(struct store *store, store_clock_cb *done, void *arg)
+{
+    struct call *call = call_new(store, CLOCK, arg);
+    call->clock.asked_ms = call->process->world->now_ms + 1;
+    call->to.clock = done;
     begin(call);
 }
 

@@ -30,6 +30,7 @@ enum call_kind {
     CALL_RELEASE,
     CALL_LEAD,
     CALL_RESIGN,
+    CALL_CLOCK,
     CALL_REAP,
     CALL_SCRUB,
     CALL_KINDS,

@@ -147,6 +147,13 @@ store_resign(struct store *store, const char *sweeper, store_done_cb *done, void
 }
 
 void
+store_read_clock(struct store *store, store_clock_cb *done, void *arg)
+{
+    struct call *call = call_new(store, CALL_CLOCK, arg);
+    SET_DONE(call, done);
+}
+
+void
 store_reap(struct store *store, const char *node, uint64_t fence, unsigned batch,
            store_reap_cb *done, void *arg)
 {
@@ -242,6 +249,7 @@ answer_error(struct call *call, int error)
     GET_DONE(call, store_nodes_cb, nodes);
     GET_DONE(call, store_beat_cb, beat);
     GET_DONE(call, store_lead_cb, lead);
+    GET_DONE(call, store_clock_cb, clock);
     GET_DONE(call, store_reap_cb, reaped);
     GET_DONE(call, store_scrub_cb, scrubbed);
     switch (call->kind) {
@@ -270,6 +278,9 @@ answer_error(struct call *call, int error)
         break;
     case CALL_LEAD:
         lead(call->arg, error, false, 0, 0);
+        break;
+    case CALL_CLOCK:
+        clock(call->arg, error, NULL);
         break;
     case CALL_REAP:
         reaped(call->arg, error, NULL);

@@ -14,6 +14,7 @@ struct desk {
     struct sweep sweep;
     struct store store;
     struct bus bus;
+    int64_t redis_ahead_ms; // of our clock
 };
 
 static int
@@ -73,7 +74,22 @@ answer_lead(struct desk *desk, bool is_leader, uint64_t fence)
 }
 
 static void
-answer_list(struct desk *desk, size_t count, const char *const *nodes, const bool *leases)
+answer_clock(struct desk *desk)
+{
+    store_clock_cb *done;
+    struct call *call = call_of(&desk->store, CALL_CLOCK);
+    uint64_t now_ms = desk->sweep.now_ms;
+    struct store_clock clock = {.redis_ms = (uint64_t)((int64_t)now_ms + desk->redis_ahead_ms),
+                                .asked_ms = now_ms,
+                                .answered_ms = now_ms};
+    call->is_answered = true;
+    memcpy(&done, &call->done, sizeof(done));
+    done(call->arg, 0, &clock);
+}
+
+// The nodes alone; nothing is judged before the clock.
+static void
+answer_nodes_of(struct desk *desk, size_t count, const char *const *nodes, const bool *leases)
 {
     store_nodes_cb *done;
     struct store_node list[8];
@@ -86,6 +102,13 @@ answer_list(struct desk *desk, size_t count, const char *const *nodes, const boo
     call->is_answered = true;
     memcpy(&done, &call->done, sizeof(done));
     done(call->arg, 0, list, count);
+}
+
+static void
+answer_list(struct desk *desk, size_t count, const char *const *nodes, const bool *leases)
+{
+    answer_nodes_of(desk, count, nodes, leases);
+    answer_clock(desk);
 }
 
 static void
@@ -120,6 +143,8 @@ lead(struct desk *desk)
 {
     tick(desk);
     answer_lead(desk, true, 7);
+    answer_clock(desk);
+    desk->sweep.hold_until_ms = 0; // as if it had watched for long
     tick(desk);
     assert_true(desk->sweep.is_leader);
 }
@@ -166,10 +191,12 @@ only_the_leader_looks(void **state)
     tick(desk);
     assert_int_equal(call_of(&desk->store, CALL_LEAD)->number, LEAD_MS);
     answer_lead(desk, false, 6);
+    answer_clock(desk);
     tick(desk);
     assert_int_equal(calls_open_of(&desk->store, CALL_LIST_NODES), 0);
     assert_int_equal(calls_open_of(&desk->store, CALL_SCRUB), 0);
     answer_lead(desk, true, 7); // a follower asks at every tick
+    answer_clock(desk);         // and looks at the clock
     tick(desk);
     assert_int_equal(calls_open_of(&desk->store, CALL_LIST_NODES), 1);
     assert_int_equal(calls_open_of(&desk->store, CALL_SCRUB), 1);
@@ -198,6 +225,8 @@ leadership_ends_by_time_from_when_it_was_asked_for(void **state)
     uint64_t asked_ms = desk->sweep.now_ms;
     desk->sweep.now_ms += 400;
     answer_lead(desk, true, 7);
+    answer_clock(desk);
+    desk->sweep.hold_until_ms = 0;
     desk->sweep.now_ms = asked_ms + LEAD_MS - 1;
     sweep_tick(&desk->sweep);
     assert_true(desk->sweep.is_leader);
@@ -246,7 +275,9 @@ one_that_leaves_does_nothing_more(void **state)
     lead(desk);
     desk->sweep.is_leaving = true;
     size_t made = desk->store.count;
-    answer_one(desk, NODE_B, false);
+    const char *node = NODE_B;
+    const bool ended = false;
+    answer_nodes_of(desk, 1, &node, &ended);
     tick(desk);
     assert_int_equal(desk->store.count, made);
 }
@@ -265,7 +296,8 @@ silence_makes_suspect_and_a_heartbeat_clears_it(void **state)
     sweep_tick(&desk->sweep);
     answer_one(desk, NODE_B, true);
     assert_int_equal(node->state, NODE_ALIVE);
-    desk->sweep.now_ms += 1;
+    heartbeat(desk, NODE_B);
+    desk->sweep.now_ms += SUSPECT_MS;
     sweep_tick(&desk->sweep);
     answer_one(desk, NODE_B, true);
     assert_int_equal(node->state, NODE_SUSPECT);
@@ -525,6 +557,8 @@ nothing_is_reaped_while_redis_has_just_been_started(void **state)
     struct desk *desk = *state;
     tick(desk);
     answer_lead_up(desk, true, 7, 8);
+    answer_clock(desk);
+    desk->sweep.hold_until_ms = 0;
     tick(desk);
     answer_one(desk, NODE_B, false);
     assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
@@ -533,6 +567,211 @@ nothing_is_reaped_while_redis_has_just_been_started(void **state)
     assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0); // 9.5 s
     tick(desk);
     assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 1);
+}
+
+// Asks for clock and leadership are answered, for `ms`.
+static void
+pass_with_clock(struct desk *desk, uint64_t ms, bool has_lease)
+{
+    for (uint64_t until_ms = desk->sweep.now_ms + ms; desk->sweep.now_ms < until_ms;) {
+        tick(desk);
+        if (calls_open_of(&desk->store, CALL_LEAD) > 0)
+            answer_lead(desk, true, 7);
+        if (calls_open_of(&desk->store, CALL_LIST_NODES) > 0)
+            answer_one(desk, NODE_B, has_lease);
+        else
+            answer_clock(desk);
+    }
+}
+
+static void
+a_jump_of_the_clock_holds_reaping_for_a_while(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    answer_one(desk, NODE_B, true);
+    tick(desk);
+    desk->redis_ahead_ms += 60000; // and every lease has ended
+    answer_one(desk, NODE_B, false);
+    assert_int_equal(desk->sweep.clock_jumps, 1);
+    assert_int_equal(desk->store.made[CALL_REAP], 0);
+    uint64_t jumped_ms = desk->sweep.now_ms;
+    while (desk->sweep.now_ms + TICK_MS < jumped_ms + MASS_DEATH_HOLD_MS)
+        pass_with_clock(desk, TICK_MS, false);
+    assert_int_equal(desk->store.made[CALL_REAP], 0);
+    pass_with_clock(desk, TICK_MS, false);
+    assert_int_equal(desk->store.made[CALL_REAP], 1);
+    assert_int_equal(desk->sweep.clock_jumps, 1);
+}
+
+static void
+nothing_is_judged_before_the_clock_is_read(void **state)
+{
+    struct desk *desk = *state;
+    const char *node = NODE_B;
+    const bool lives = true, ended = false;
+    lead(desk);
+    answer_list(desk, 1, &node, &lives);
+    desk->sweep.now_ms += SUSPECT_MS;
+    sweep_tick(&desk->sweep);
+    answer_list(desk, 1, &node, &lives);
+    assert_int_equal(find(desk, NODE_B)->state, NODE_SUSPECT);
+    tick(desk);
+    answer_nodes_of(desk, 1, &node, &ended);
+    assert_int_equal(find(desk, NODE_B)->state, NODE_SUSPECT);
+    heartbeat(desk, NODE_B); // looks at it, but does not judge its lease
+    assert_int_equal(find(desk, NODE_B)->state, NODE_SUSPECT);
+    answer_error(call_of(&desk->store, CALL_CLOCK), SY_ETIME);
+    assert_int_equal(find(desk, NODE_B)->state, NODE_SUSPECT);
+    assert_int_equal(desk->store.made[CALL_REAP], 0);
+    tick(desk);
+    answer_list(desk, 1, &node, &ended);
+    assert_int_equal(desk->store.made[CALL_REAP], 1);
+}
+
+static void
+a_follower_that_takes_over_at_the_jump_has_seen_it(void **state)
+{
+    struct desk *desk = *state;
+    for (int i = 0; i < 40; i++) {
+        tick(desk);
+        answer_lead(desk, false, 6);
+        answer_clock(desk);
+    }
+    desk->redis_ahead_ms += 60000; // the leader's lease has ended with all others
+    tick(desk);
+    answer_lead(desk, true, 7);
+    answer_clock(desk);
+    tick(desk);
+    answer_one(desk, NODE_B, false);
+    assert_int_equal(desk->sweep.clock_jumps, 1);
+    assert_int_equal(desk->store.made[CALL_REAP], 0);
+}
+
+static void
+a_follower_that_has_watched_reaps_at_once_when_it_leads(void **state)
+{
+    struct desk *desk = *state;
+    for (uint64_t ms = 0; ms <= WATCH_MS; ms += TICK_MS) {
+        tick(desk);
+        answer_lead(desk, false, 6);
+        answer_clock(desk);
+    }
+    tick(desk);
+    answer_lead(desk, true, 7);
+    answer_clock(desk);
+    tick(desk);
+    answer_one(desk, NODE_B, false);
+    assert_int_equal(desk->store.made[CALL_REAP], 1);
+}
+
+static void
+a_new_sweeper_watches_for_a_lease_first(void **state)
+{
+    struct desk *desk = *state;
+    tick(desk);
+    answer_lead(desk, true, 7);
+    answer_clock(desk);
+    uint64_t first_ms = desk->sweep.now_ms;
+    while (desk->sweep.now_ms + TICK_MS < first_ms + WATCH_MS)
+        pass_with_clock(desk, TICK_MS, false);
+    assert_int_equal(desk->store.made[CALL_REAP], 0);
+    pass_with_clock(desk, TICK_MS, false);
+    assert_int_equal(desk->store.made[CALL_REAP], 1);
+}
+
+// Redis answers nothing for so many rounds, then says that there is no lease.
+static void
+be_away(struct desk *desk, unsigned rounds)
+{
+    lead(desk);
+    answer_one(desk, NODE_B, true);
+    desk->store.is_up = false;
+    for (unsigned i = 0; i + 1 < rounds; i++)
+        tick(desk);
+    desk->store.is_up = true;
+    tick(desk);
+    answer_one(desk, NODE_B, false);
+}
+
+static void
+a_redis_that_was_away_holds_reaping_for_a_lease(void **state)
+{
+    struct desk *desk = *state;
+    be_away(desk, REDIS_AWAY_MS / ROUND_MS);
+    assert_int_equal(desk->store.made[CALL_REAP], 0);
+    pass_with_clock(desk, WATCH_MS - TICK_MS, false);
+    assert_int_equal(desk->store.made[CALL_REAP], 0);
+    pass_with_clock(desk, TICK_MS, false);
+    assert_int_equal(desk->store.made[CALL_REAP], 1);
+}
+
+static void
+a_shorter_absence_holds_nothing(void **state)
+{
+    struct desk *desk = *state;
+    be_away(desk, REDIS_AWAY_MS / ROUND_MS - 1);
+    assert_int_equal(desk->store.made[CALL_REAP], 1);
+}
+
+static void
+a_pause_of_the_sweeper_is_no_absence_of_redis(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    answer_one(desk, NODE_B, true);
+    desk->sweep.now_ms += 20000;
+    sweep_tick(&desk->sweep); // it leads no more
+    answer_lead(desk, true, 8);
+    answer_clock(desk);
+    tick(desk);
+    answer_one(desk, NODE_B, false);
+    assert_int_equal(desk->store.made[CALL_REAP], 1);
+}
+
+// Looking when a lease ends.
+
+static void
+answer_lease_left(struct desk *desk, uint64_t left_ms)
+{
+    store_nodes_cb *done;
+    struct store_node node = {.node = NODE_B, .has_lease = true, .lease_left_ms = left_ms};
+    struct call *call = call_of(&desk->store, CALL_LIST_NODES);
+    call->is_answered = true;
+    memcpy(&done, &call->done, sizeof(done));
+    done(call->arg, 0, &node, 1);
+    answer_clock(desk);
+}
+
+static void
+a_lease_is_looked_at_when_it_must_end(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    answer_lease_left(desk, 220);
+    uint64_t looked_ms = desk->sweep.now_ms;
+    desk->sweep.now_ms = looked_ms + 220;
+    sweep_tick(&desk->sweep);
+    assert_int_equal(calls_open_of(&desk->store, CALL_LIST_NODES), 0);
+    desk->sweep.now_ms = looked_ms + 221;
+    sweep_tick(&desk->sweep);
+    answer_one(desk, NODE_B, false);
+    assert_int_equal(desk->store.made[CALL_REAP], 1);
+}
+
+static void
+a_lease_renewed_meanwhile_is_looked_at_at_its_new_end(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    answer_lease_left(desk, 220);
+    desk->sweep.now_ms += 221;
+    sweep_tick(&desk->sweep);
+    answer_lease_left(desk, LEASE_MS);
+    desk->sweep.now_ms += SWEEP_TICK_MS;
+    sweep_tick(&desk->sweep);
+    assert_int_equal(calls_open_of(&desk->store, CALL_LIST_NODES), 0);
+    assert_int_equal(desk->store.made[CALL_REAP], 0);
 }
 
 // Scrubbing.
@@ -586,6 +825,16 @@ main(void)
         SWEEP_TEST(who_takes_its_lease_again_meanwhile_loses_nothing),
         SWEEP_TEST(few_deaths_hold_nothing),
         SWEEP_TEST(nothing_is_reaped_while_redis_has_just_been_started),
+        SWEEP_TEST(a_jump_of_the_clock_holds_reaping_for_a_while),
+        SWEEP_TEST(nothing_is_judged_before_the_clock_is_read),
+        SWEEP_TEST(a_follower_that_takes_over_at_the_jump_has_seen_it),
+        SWEEP_TEST(a_follower_that_has_watched_reaps_at_once_when_it_leads),
+        SWEEP_TEST(a_new_sweeper_watches_for_a_lease_first),
+        SWEEP_TEST(a_redis_that_was_away_holds_reaping_for_a_lease),
+        SWEEP_TEST(a_shorter_absence_holds_nothing),
+        SWEEP_TEST(a_pause_of_the_sweeper_is_no_absence_of_redis),
+        SWEEP_TEST(a_lease_is_looked_at_when_it_must_end),
+        SWEEP_TEST(a_lease_renewed_meanwhile_is_looked_at_at_its_new_end),
         SWEEP_TEST(the_scrub_goes_on_where_it_was_and_around),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
