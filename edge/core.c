@@ -114,6 +114,25 @@ on_malformed(struct edge *edge, const char *subject, size_t len)
                  (unsigned long long)held);
 }
 
+// A hint: a sweeper looks at once, and nothing depends on it.
+static void
+tell_unheard(struct edge *edge, struct peer *peer)
+{
+    if (peer->told_ms != 0 && edge->now_ms - peer->told_ms < PEER_TELL_MS)
+        return;
+    peer->told_ms = edge->now_ms;
+    Switchyard__Bus__V1__NodeUnheard unheard;
+    switchyard__bus__v1__node_unheard__init(&unheard);
+    uint8_t bytes[256];
+    unheard.node = peer->node;
+    unheard.origin = edge->node;
+    size_t len = switchyard__bus__v1__node_unheard__get_packed_size(&unheard);
+    assert(len <= sizeof(bytes));
+    switchyard__bus__v1__node_unheard__pack(&unheard, bytes);
+    if (bus_publish(edge->bus, SUBJECT_NODE_UNHEARD, NULL, bytes, len) != 0)
+        log_debug("hint_refused", "peer=%s", peer->node);
+}
+
 static void
 on_unheard(struct edge *edge, const char *subject)
 {
@@ -128,6 +147,7 @@ on_unheard(struct edge *edge, const char *subject)
     if (!peer->is_unheard)
         log_info("peer_unheard", "peer=%s", peer->node);
     peer->is_unheard = true;
+    tell_unheard(edge, peer);
     router_batch_failed(edge, peer, batch, REASON_NO_ROUTE);
 }
 

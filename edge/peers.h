@@ -23,6 +23,9 @@ struct leg;
 
 // How long the answer about a lease is believed.
 #define PEER_LEASE_BELIEF_MS 1000
+// Sweepers are told of a peer nobody listens for at most this often; as often as it would be
+// heard itself.
+#define PEER_TELL_MS 1000
 
 enum peer_state {
     PEER_UNKNOWN, // its lease must be read
@@ -38,6 +41,7 @@ struct peer {
     uint64_t lease_ms; // when the lease was last read; 0: never
     bool lease_lives;  // what it said
     bool is_unheard;   // nobody listened; until the next heartbeat
+    uint64_t told_ms;  // when sweepers were last told so; 0: never
     bool is_draining;
     uint32_t connections;
     uint32_t max_connections;

@@ -260,3 +260,14 @@ codec_read_node_down(const void *bytes, size_t len, struct arena *arena)
         return NULL;
     return down;
 }
+
+Switchyard__Bus__V1__NodeUnheard *
+codec_read_node_unheard(const void *bytes, size_t len, struct arena *arena)
+{
+    Switchyard__Bus__V1__NodeUnheard *unheard =
+        read_protobuf(&switchyard__bus__v1__node_unheard__descriptor, bytes, len, arena, NULL);
+    if (unheard == NULL || !node_id_is_valid(unheard->node, strlen(unheard->node)) ||
+        !node_id_is_valid(unheard->origin, strlen(unheard->origin)))
+        return NULL;
+    return unheard;
+}

@@ -79,6 +79,8 @@ Switchyard__Bus__V1__Heartbeat *codec_read_heartbeat(const void *bytes, size_t l
                                                      struct arena *arena);
 Switchyard__Bus__V1__NodeDown *codec_read_node_down(const void *bytes, size_t len,
                                                     struct arena *arena);
+Switchyard__Bus__V1__NodeUnheard *codec_read_node_unheard(const void *bytes, size_t len,
+                                                          struct arena *arena);
 // Checks a protobuf encoding of `type` before unpacking: nesting depth, number of
 // elements, lengths, UTF-8 of strings. Used by the readers above; open to tests.
 bool codec_is_sound(const ProtobufCMessageDescriptor *type, const void *bytes, size_t len,

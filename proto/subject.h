@@ -1,11 +1,12 @@
 // subject.h: every NATS subject Switchyard uses, built here and nowhere else.
 //
 //   node.<name>.<incarnation>                  BusFrame for that edge
-//   unheard.<node>.<peer>.<batch>              reply subject of what an edge publishes to a peer;
+//   unheard.<node>.<peer>.<batch>              reply subject of what is published to a peer;
 //                                              nats-server answers on it when the peer is gone
 //   heartbeat.<name>                           Heartbeat of that edge, once a second
 //   all                                        BusFrame for every edge
 //   event.node_down                            NodeDown, by the sweeper
+//   event.node_unheard                         NodeUnheard, by edges, for sweepers
 #pragma once
 
 #include <stdbool.h>
@@ -19,6 +20,7 @@
 #define SUBJECT_ALL "all"
 #define SUBJECT_HEARTBEATS "heartbeat.*"
 #define SUBJECT_NODE_DOWN "event.node_down"
+#define SUBJECT_NODE_UNHEARD "event.node_unheard"
 
 // `node` must satisfy node_id_is_valid; asserted. All return the length.
 size_t subject_node(const char *node, char out[static SUBJECT_SIZE]);

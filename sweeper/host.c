@@ -23,6 +23,7 @@ struct host {
     uv_signal_t signals[2];
     struct sweep sweep;
     char subject[SUBJECT_SIZE];
+    char unheard_subject[SUBJECT_SIZE];
     unsigned open_parts; // store and bus: not closed yet
     bool is_ending;
     bool was_ready;
@@ -148,7 +149,8 @@ open_parts(struct host *host, const struct settings *s)
         .credentials_file = s->nats_credentials_file,
         .tls_ca_file = s->nats_tls_ca_file,
         .name = name,
-        .subjects = {host->subject, SUBJECT_HEARTBEATS},
+        .subjects = {host->subject, host->unheard_subject, SUBJECT_HEARTBEATS,
+                     SUBJECT_NODE_UNHEARD},
         .probe_subject = host->subject,
         .ping_ms = (uint64_t)s->nats_ping_interval,
         .connect_timeout_ms = 2000,
@@ -177,6 +179,7 @@ host_run(const struct settings *settings)
     snprintf(sweep->id, sizeof(sweep->id), "%s.%016llx", settings->node_name,
              (unsigned long long)rand_u64());
     subject_node(sweep->id, host->subject);
+    subject_unheard_all(sweep->id, host->unheard_subject);
     sweep->now_ms = uv_now(&host->loop);
     sweep->batch = (unsigned)settings->reap_batch;
     sweep->links_per_second = (uint64_t)settings->reap_links_per_second;

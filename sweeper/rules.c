@@ -6,6 +6,8 @@ rules_judge(const struct node_facts *facts, uint64_t now_ms)
 {
     if (!facts->has_lease)
         return NODE_DEAD;
+    if (facts->is_unheard)
+        return NODE_SUSPECT;
     uint64_t last_ms = facts->heard_ms != 0 ? facts->heard_ms : facts->first_seen_ms;
     return now_ms - last_ms >= SUSPECT_MS ? NODE_SUSPECT : NODE_ALIVE;
 }

@@ -1,7 +1,7 @@
 // rules.h: when is an edge dead? A page of rules, with the clock passed in.
 //
 //   Heard within SUSPECT_MS, or its lease exists and it was never heard of: ALIVE.
-//   Not heard for SUSPECT_MS, lease exists: SUSPECT. Its lease is looked at every round.
+//   Not heard for SUSPECT_MS, or nobody listens on its subject, and lease exists: SUSPECT.
 //   No lease: DEAD. The lease alone decides: an edge whose heartbeats are lost on the way
 //   still holds it, and one that is paused past its end knows that it must start anew.
 //   Many die at once: more likely it is Redis that is wrong, its clock or its data, than
@@ -41,6 +41,7 @@ struct node_facts {
     bool has_lease;
     uint64_t heard_ms;      // last heartbeat, monotonic; 0: never
     uint64_t first_seen_ms; // in the directory
+    bool is_unheard;        // nobody listened; until the next heartbeat
 };
 
 enum node_state rules_judge(const struct node_facts *facts, uint64_t now_ms);

@@ -65,6 +65,12 @@ take(struct sweep *sweep, const char *id)
 
 // Judging.
 
+static uint64_t
+lease_left(const struct sweep *sweep, const struct swept_node *node)
+{
+    return node->lease_ends_ms > sweep->now_ms ? node->lease_ends_ms - sweep->now_ms : 0;
+}
+
 static void
 change_state(struct sweep *sweep, struct swept_node *node, enum node_state state)
 {
@@ -77,8 +83,9 @@ change_state(struct sweep *sweep, struct swept_node *node, enum node_state state
         log_warn("node_dead", "node=%s was=%s reason=no_lease heard_ms_ago=%llu", node->node,
                  rules_name(node->state), (unsigned long long)silent_ms);
     } else if (state == NODE_SUSPECT) {
-        log_warn("node_suspect", "node=%s reason=no_heartbeat heard_ms_ago=%llu", node->node,
-                 (unsigned long long)silent_ms);
+        log_warn("node_suspect", "node=%s reason=%s heard_ms_ago=%llu lease_left_ms=%llu",
+                 node->node, node->facts.is_unheard ? "no_responders" : "no_heartbeat",
+                 (unsigned long long)silent_ms, (unsigned long long)lease_left(sweep, node));
     } else {
         log_info("node_alive", "node=%s was=%s", node->node, rules_name(node->state));
     }
@@ -122,13 +129,31 @@ look_for_mass_death(struct sweep *sweep)
 
 // Looking.
 
-// By the answer to this the lease of a node that does not renew has ended.
 static void
 note_lease_end(struct sweep *sweep, const struct swept_node *node)
 {
-    uint64_t ends_ms = sweep->now_ms + node->lease_left_ms + 1;
-    if (node->lease_left_ms > 0 && (sweep->lease_ends_ms == 0 || ends_ms < sweep->lease_ends_ms))
-        sweep->lease_ends_ms = ends_ms;
+    if (node->lease_ends_ms != 0 &&
+        (sweep->lease_ends_ms == 0 || node->lease_ends_ms < sweep->lease_ends_ms))
+        sweep->lease_ends_ms = node->lease_ends_ms;
+}
+
+// Asks nats-server whether anybody listens for it, by a frame without items: whoever does
+// skips it. If nobody does, that is answered to our own unheard subject.
+static void
+probe(struct sweep *sweep, struct swept_node *node)
+{
+    if (!sweep->is_leader || !node->facts.has_lease ||
+        (node->probed_ms != 0 && sweep->now_ms - node->probed_ms < PROBE_MS))
+        return;
+    node->probed_ms = sweep->now_ms;
+    char subject[SUBJECT_SIZE], reply[SUBJECT_SIZE];
+    struct buf frame = {0};
+    subject_node(node->node, subject);
+    subject_unheard(sweep->id, node->node, ++sweep->probes, reply);
+    codec_bus_start(sweep->id, &frame);
+    if (bus_publish(sweep->bus, subject, reply, frame.bytes, frame.len) != 0)
+        log_debug("probe_refused", "node=%s", node->node);
+    buf_fini(&frame);
 }
 
 static void
@@ -141,6 +166,8 @@ judge_all(struct sweep *sweep)
         if (node->round == sweep->round) {
             judge(sweep, node);
             note_lease_end(sweep, node);
+            if (node->state == NODE_SUSPECT && !node->facts.is_unheard)
+                probe(sweep, node);
         } else if (node != sweep->reaping) {
             // Gone from the directory: it was reaped, perhaps by an earlier leader.
             forget(sweep, node);
@@ -202,7 +229,9 @@ on_nodes(void *arg, int error, const struct store_node *nodes, size_t count)
         struct swept_node *node = take(sweep, nodes[i].node);
         node->round = sweep->round;
         node->facts.has_lease = nodes[i].has_lease;
-        node->lease_left_ms = nodes[i].lease_left_ms;
+        // By the end of the round trip to come, it has ended if it is not renewed.
+        uint64_t left_ms = nodes[i].lease_left_ms;
+        node->lease_ends_ms = left_ms > 0 ? sweep->now_ms + left_ms + 1 : 0;
     }
     sweep->has_listed = true;
     store_read_clock(sweep->store, on_clock, sweep);
@@ -233,8 +262,9 @@ tell_node_down(struct sweep *sweep, const struct swept_node *node)
     down.node = id;
     down.links_removed = node->removed;
     down.took_ms = sweep->now_ms - node->dead_since_ms;
-    log_info("node_reaped", "node=%s links=%llu took_ms=%llu", node->node,
-             (unsigned long long)down.links_removed, (unsigned long long)down.took_ms);
+    log_info("node_reaped", "node=%s links=%llu took_ms=%llu links_per_s=%llu", node->node,
+             (unsigned long long)down.links_removed, (unsigned long long)down.took_ms,
+             (unsigned long long)(1000 * down.links_removed / (down.took_ms + 1)));
     size_t len = switchyard__bus__v1__node_down__get_packed_size(&down);
     assert(len <= sizeof(bytes));
     switchyard__bus__v1__node_down__pack(&down, bytes);
@@ -378,20 +408,58 @@ sweep_tick(struct sweep *sweep)
     reap_next(sweep);
 }
 
-void
-sweep_on_bus(void *arg, const char *subject, const void *bytes, size_t len, bool is_unheard)
+// What the bus brings. Nodes come from the directory: a message alone makes none.
+
+static void
+on_unheard(struct sweep *sweep, const char *subject)
 {
-    struct sweep *sweep = arg;
-    if (is_unheard || strncmp(subject, "heartbeat.", 10) != 0)
+    uint32_t number;
+    char id[NODE_ID_SIZE];
+    struct swept_node *node = NULL;
+    if (subject_unheard_read(subject, id, &number))
+        node = find(sweep, id);
+    if (node == NULL || !sweep->is_leader || node->facts.is_unheard || !node->facts.has_lease)
         return;
-    arena_clear(&sweep->arena);
+    node->facts.is_unheard = true;
+    if (node->state == NODE_SUSPECT)
+        log_info("node_unheard", "node=%s lease_left_ms=%llu", node->node,
+                 (unsigned long long)lease_left(sweep, node));
+    judge(sweep, node);
+}
+
+static void
+on_hint(struct sweep *sweep, const void *bytes, size_t len)
+{
+    const Switchyard__Bus__V1__NodeUnheard *hint =
+        codec_read_node_unheard(bytes, len, &sweep->arena);
+    struct swept_node *node = hint != NULL ? find(sweep, hint->node) : NULL;
+    if (node != NULL && !node->facts.is_unheard)
+        probe(sweep, node);
+}
+
+static void
+on_heartbeat(struct sweep *sweep, const void *bytes, size_t len)
+{
     const Switchyard__Bus__V1__Heartbeat *beat = codec_read_heartbeat(bytes, len, &sweep->arena);
-    // Nodes come from the directory: a heartbeat alone makes none.
     struct swept_node *node = beat != NULL ? find(sweep, beat->node) : NULL;
     if (node == NULL)
         return;
     node->facts.heard_ms = sweep->now_ms;
+    node->facts.is_unheard = false;
     // Without a lease it is judged by the look that found so, once the clock is read.
     if (node->state == NODE_SUSPECT && node->facts.has_lease)
         judge(sweep, node);
+}
+
+void
+sweep_on_bus(void *arg, const char *subject, const void *bytes, size_t len, bool is_unheard)
+{
+    struct sweep *sweep = arg;
+    arena_clear(&sweep->arena);
+    if (is_unheard)
+        on_unheard(sweep, subject);
+    else if (strcmp(subject, SUBJECT_NODE_UNHEARD) == 0)
+        on_hint(sweep, bytes, len);
+    else if (strncmp(subject, "heartbeat.", 10) == 0)
+        on_heartbeat(sweep, bytes, len);
 }

@@ -6,6 +6,7 @@
 // 2. A look of the leader lists the nodes in the directory; then Redis's clock is read, by
 //    followers too; then each node is judged (rules.h). A lease that must end before the
 //    next round brings a look of its own when it ends.
+//    A suspect, and one an edge could not reach, is probed: does anybody listen for it?
 // 3. A dead one is reaped in batches, one node at a time, under the leader's fence.
 // 4. Its last link gone: one log line, and NodeDown for everybody.
 // 5. Slowly, all keys are looked through for indexes that no listed node leads to.
@@ -30,6 +31,8 @@
 // sweep_tick is called this often: a lease that ends is seen so soon after.
 #define SWEEP_TICK_MS 50
 #define ROUND_MS 500
+// A node is probed at most this often, however many edges cannot reach it.
+#define PROBE_MS 1000
 
 // Leadership ends this long after its last renewal.
 #define LEAD_MS 10000
@@ -46,7 +49,8 @@ struct swept_node {
     uint64_t dead_since_ms; // when it was noticed
     uint64_t removed;       // links since then
     uint64_t round;         // of the last listing that had it
-    uint64_t lease_left_ms; // then; 0: unknown
+    uint64_t lease_ends_ms; // as far as that said; 0: unknown
+    uint64_t probed_ms;     // 0: never
 };
 
 struct sweep {
@@ -64,6 +68,7 @@ struct sweep {
     uint64_t lead_tried_ms; // when leadership was last asked for; 0: never
     uint64_t led_ms;        // when it was last granted: it holds for LEAD_MS from then
     uint64_t round;         // of listings
+    uint32_t probes;        // sent so far
     bool is_leader;
     bool is_asking;    // for leadership, an answer is due
     bool is_looking;   // likewise, for nodes or clock

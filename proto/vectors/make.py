@@ -12,6 +12,7 @@ import subprocess
 HERE = pathlib.Path(__file__).resolve().parent
 PROTO = HERE.parent
 CLIENT, SERVER = "switchyard.v1.ClientFrame", "switchyard.v1.ServerFrame"
+CLIENT_PROTO, BUS_PROTO = "switchyard/v1/client.proto", "switchyard/bus/v1/bus.proto"
 MAX32, MAX64 = 2**32 - 1, 2**64 - 1
 
 # name -> frame in protobuf's text format.
@@ -155,16 +156,28 @@ BAD_JSON = {
 }
 
 
-def encode(name, text):
-    frame = CLIENT if name.startswith("client_") else SERVER
+# Message of the bus protocol -> its text; written to bus/.
+BUS = {
+    "Heartbeat": 'node: "edge-1.0123456789abcdef" state: NODE_STATE_UP connections: 3'
+                 ' max_connections: 500 url: "ws://127.0.0.1:8000/ws" started_at_ms: 1700000000123'
+                 ' seq: 7 directory_ok: true',
+    "NodeDown": 'node: "edge-1.0123456789abcdef" links_removed: 500 took_ms: 20',
+    "NodeUnheard": 'node: "edge-1.0123456789abcdef" origin: "edge-2.00000000000000ff"',
+}
+
+
+def encode(proto, message, text):
     return subprocess.run(
-        ["protoc", f"--proto_path={PROTO}", f"--encode={frame}", "switchyard/v1/client.proto"],
+        ["protoc", f"--proto_path={PROTO}", f"--encode={message}", proto],
         cwd=PROTO, input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
 
 
 def main():
     for name, text in GOOD.items():
-        (HERE / f"{name}.bin").write_bytes(encode(name, text))
+        frame = CLIENT if name.startswith("client_") else SERVER
+        (HERE / f"{name}.bin").write_bytes(encode(CLIENT_PROTO, frame, text))
+    for name, text in BUS.items():
+        (HERE / "bus" / f"{name}.bin").write_bytes(encode(BUS_PROTO, "switchyard.bus.v1." + name, text))
     rows = []
     for extension, frames in (("bin", BAD_BIN), ("json", BAD_JSON)):
         for name, (content, wrong) in frames.items():

@@ -48,6 +48,10 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     arena_clear(&arena);
     const Switchyard__Bus__V1__NodeDown *down = codec_read_node_down(bytes, len, &arena);
     assert(down == NULL || node_id_is_valid(down->node, strlen(down->node)));
+    arena_clear(&arena);
+    const Switchyard__Bus__V1__NodeUnheard *unheard = codec_read_node_unheard(bytes, len, &arena);
+    assert(unheard == NULL || (node_id_is_valid(unheard->node, strlen(unheard->node)) &&
+                               node_id_is_valid(unheard->origin, strlen(unheard->origin))));
     arena_fini(&arena);
     return 0;
 }

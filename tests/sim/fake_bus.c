@@ -92,6 +92,7 @@ bus_publish(struct bus *bus, const char *subject, const char *reply, const void 
         struct process *to = &world->processes[i];
         bool listens = to->is_running && process_has_nats(to) &&
                        (is_heartbeat ||
+                        (strcmp(subject, SUBJECT_NODE_UNHEARD) == 0 && !to->is_edge) ||
                         (strncmp(subject, "node.", 5) == 0 && strcmp(subject + 5, to->id) == 0));
         if (!listens)
             continue;

@@ -218,6 +218,59 @@ whoever_is_named_by_a_route_or_a_leg_is_kept(void **state)
     assert_null(peers_find(&rig->edge.peers, NODE_B));
 }
 
+// How many hints were published since bus_forget; each must name the peer and us.
+static size_t
+count_hints(struct rig *rig, const char *peer)
+{
+    size_t count = 0;
+    struct arena arena;
+    arena_init(&arena, 4096);
+    for (size_t i = 0; i < rig->bus.count; i++) {
+        const struct parcel *parcel = &rig->bus.parcels[i];
+        if (strcmp(parcel->subject, SUBJECT_NODE_UNHEARD) != 0)
+            continue;
+        arena_clear(&arena);
+        const Switchyard__Bus__V1__NodeUnheard *hint =
+            codec_read_node_unheard(parcel->bytes, parcel->len, &arena);
+        assert_non_null(hint);
+        assert_string_equal(hint->node, peer);
+        assert_string_equal(hint->origin, NODE_A);
+        assert_string_equal(parcel->reply, "");
+        count++;
+    }
+    arena_fini(&arena);
+    bus_forget(&rig->bus);
+    return count;
+}
+
+static void
+sweepers_are_told_of_an_unheard_peer_once_in_a_second(void **state)
+{
+    struct rig *rig = *state;
+    rig_heartbeat(rig, NODE_B);
+    bus_forget(&rig->bus);
+    rig_unheard(rig, NODE_B, 1);
+    rig_unheard(rig, NODE_B, 2);
+    assert_int_equal(count_hints(rig, NODE_B), 1);
+    rig->edge.now_ms += PEER_TELL_MS - 1;
+    rig_unheard(rig, NODE_B, 3);
+    assert_int_equal(count_hints(rig, NODE_B), 0);
+    rig->edge.now_ms += 1;
+    rig_unheard(rig, NODE_B, 4);
+    assert_int_equal(count_hints(rig, NODE_B), 1);
+}
+
+static void
+without_nats_nobody_is_told_and_nothing_breaks(void **state)
+{
+    struct rig *rig = *state;
+    rig_heartbeat(rig, NODE_B);
+    bus_forget(&rig->bus);
+    rig->bus.is_up = false;
+    rig_unheard(rig, NODE_B, 1);
+    assert_int_equal(count_hints(rig, NODE_B), 0);
+}
+
 int
 main(void)
 {
@@ -234,6 +287,8 @@ main(void)
         cmocka_unit_test(a_long_url_is_cut_not_overrun),
         cmocka_unit_test(who_was_not_heard_of_for_ten_minutes_is_forgotten),
         RIG_TEST(whoever_is_named_by_a_route_or_a_leg_is_kept),
+        RIG_TEST(sweepers_are_told_of_an_unheard_peer_once_in_a_second),
+        RIG_TEST(without_nats_nobody_is_told_and_nothing_breaks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,8 +18,8 @@ an_unheard_batch_is_tried_elsewhere(void **state)
     uint32_t batch;
     assert_true(subject_unheard_read(rig->bus.parcels[0].reply, node, &batch));
     assert_string_equal(node, NODE_B);
-    bus_forget(&rig->bus);
     rig_unheard(rig, NODE_B, batch);
+    bus_forget(&rig->bus);
     answer_nodes(call_of(&rig->store, CALL_RESOLVE), 2, NODE_B, NODE_C);
     answer_lease(call_of(&rig->store, CALL_READ_NODE), true);
     rig_turn_end(rig);

@@ -355,7 +355,7 @@ poison_on_the_bus_is_refused(void **state)
 }
 
 static void
-heartbeats_and_node_downs_name_a_valid_node(void **state)
+heartbeats_node_downs_and_hints_name_a_valid_node(void **state)
 {
     (void)state;
     arena_clear(&arena);
@@ -379,6 +379,10 @@ heartbeats_and_node_downs_name_a_valid_node(void **state)
                                      "edge-1",
                                      8, &arena));
     assert_null(codec_read_node_down("\xff", 1, &arena));
+    assert_non_null(codec_read_node_unheard("\x0a\x17" NODE "\x12\x17" NODE, 50, &arena));
+    assert_null(codec_read_node_unheard("\x0a\x17" NODE, 25, &arena)); // by nobody
+    assert_null(codec_read_node_unheard("\x12\x17" NODE, 25, &arena)); // about nobody
+    assert_null(codec_read_node_unheard("\xff", 1, &arena));
 }
 
 int
@@ -397,7 +401,7 @@ main(void)
         cmocka_unit_test(a_bus_frame_grows_item_by_item),
         cmocka_unit_test(a_bus_frame_of_an_invalid_node_is_our_fault),
         cmocka_unit_test(poison_on_the_bus_is_refused),
-        cmocka_unit_test(heartbeats_and_node_downs_name_a_valid_node),
+        cmocka_unit_test(heartbeats_node_downs_and_hints_name_a_valid_node),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -178,6 +178,33 @@ every_kind_of_command_and_event_has_a_vector(void **state)
 }
 
 static void
+messages_of_the_bus_are_as_protoc_writes_them(void **state)
+{
+    (void)state;
+    struct buf from = {0};
+    arena_clear(&arena);
+    read_file("bus/Heartbeat", ".bin", &from);
+    const Switchyard__Bus__V1__Heartbeat *beat = codec_read_heartbeat(from.bytes, from.len, &arena);
+    assert_non_null(beat);
+    write_vector(&beat->base, CODEC_PROTOBUF, &written);
+    assert_as_in_file("bus/Heartbeat", ".bin");
+
+    read_file("bus/NodeDown", ".bin", &from);
+    const Switchyard__Bus__V1__NodeDown *down = codec_read_node_down(from.bytes, from.len, &arena);
+    assert_non_null(down);
+    write_vector(&down->base, CODEC_PROTOBUF, &written);
+    assert_as_in_file("bus/NodeDown", ".bin");
+
+    read_file("bus/NodeUnheard", ".bin", &from);
+    const Switchyard__Bus__V1__NodeUnheard *unheard =
+        codec_read_node_unheard(from.bytes, from.len, &arena);
+    assert_non_null(unheard);
+    write_vector(&unheard->base, CODEC_PROTOBUF, &written);
+    assert_as_in_file("bus/NodeUnheard", ".bin");
+    buf_fini(&from);
+}
+
+static void
 every_bad_frame_is_refused_and_explained(void **state)
 {
     (void)state;
@@ -219,6 +246,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_vector_is_the_same_in_both_encodings),
         cmocka_unit_test(every_kind_of_command_and_event_has_a_vector),
+        cmocka_unit_test(messages_of_the_bus_are_as_protoc_writes_them),
         cmocka_unit_test(every_bad_frame_is_refused_and_explained),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

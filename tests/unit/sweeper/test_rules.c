@@ -47,6 +47,17 @@ a_lease_without_a_heartbeat_is_never_dead(void **state)
 }
 
 static void
+a_node_nobody_listens_for_is_suspect_however_lately_heard(void **state)
+{
+    (void)state;
+    struct node_facts facts = {
+        .has_lease = true, .heard_ms = NOW, .first_seen_ms = NOW, .is_unheard = true};
+    assert_int_equal(rules_judge(&facts, NOW), NODE_SUSPECT);
+    facts.has_lease = false;
+    assert_int_equal(rules_judge(&facts, NOW), NODE_DEAD);
+}
+
+static void
 three_deaths_in_ten_are_a_coincidence_and_four_are_not(void **state)
 {
     (void)state;
@@ -105,6 +116,7 @@ main(void)
         cmocka_unit_test(a_node_never_heard_counts_from_when_it_was_seen),
         cmocka_unit_test(without_a_lease_it_is_dead_however_loud),
         cmocka_unit_test(a_lease_without_a_heartbeat_is_never_dead),
+        cmocka_unit_test(a_node_nobody_listens_for_is_suspect_however_lately_heard),
         cmocka_unit_test(three_deaths_in_ten_are_a_coincidence_and_four_are_not),
         cmocka_unit_test(two_may_always_die_together),
         cmocka_unit_test(redis_is_settled_after_the_time_of_a_lease),

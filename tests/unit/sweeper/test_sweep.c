@@ -774,6 +774,119 @@ a_lease_renewed_meanwhile_is_looked_at_at_its_new_end(void **state)
     assert_int_equal(desk->store.made[CALL_REAP], 0);
 }
 
+// Probing.
+
+static void
+hint(struct desk *desk, const char *node)
+{
+    char id[NODE_ID_SIZE], origin[NODE_ID_SIZE] = NODE_A;
+    uint8_t bytes[256];
+    Switchyard__Bus__V1__NodeUnheard unheard;
+    switchyard__bus__v1__node_unheard__init(&unheard);
+    strcpy(id, node);
+    unheard.node = id;
+    unheard.origin = origin;
+    size_t len = switchyard__bus__v1__node_unheard__pack(&unheard, bytes);
+    sweep_on_bus(&desk->sweep, SUBJECT_NODE_UNHEARD, bytes, len, false);
+}
+
+// Nobody listened to the probe; there must have been one.
+static void
+answer_probe(struct desk *desk, const char *node)
+{
+    assert_true(desk->bus.count > 0);
+    const struct parcel *probe = &desk->bus.parcels[desk->bus.count - 1];
+    char subject[SUBJECT_SIZE];
+    subject_node(node, subject);
+    assert_string_equal(probe->subject, subject);
+    const Switchyard__Bus__V1__BusFrame *frame = bus_frame(&desk->bus, desk->bus.count - 1);
+    assert_string_equal(frame->origin, SWEEPER);
+    assert_int_equal(frame->n_items, 0);
+    sweep_on_bus(&desk->sweep, probe->reply, "", 0, true);
+}
+
+static void
+a_hint_is_probed_and_no_responders_make_suspect_at_once(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    answer_one(desk, NODE_B, true);
+    heartbeat(desk, NODE_B);
+    const struct swept_node *node = find(desk, NODE_B);
+    hint(desk, NODE_B);
+    assert_int_equal(node->state, NODE_ALIVE); // the word of one edge is not enough
+    answer_probe(desk, NODE_B);
+    assert_int_equal(node->state, NODE_SUSPECT);
+    hint(desk, NODE_B); // known by now
+    assert_int_equal(desk->bus.count, 1);
+    assert_int_equal(desk->store.made[CALL_REAP], 0);
+    tick(desk);
+    answer_one(desk, NODE_B, true); // its lease alone decides
+    assert_int_equal(node->state, NODE_SUSPECT);
+    assert_int_equal(desk->store.made[CALL_REAP], 0);
+    heartbeat(desk, NODE_B);
+    assert_int_equal(node->state, NODE_ALIVE);
+}
+
+static void
+many_hints_are_one_probe_in_a_second(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    answer_one(desk, NODE_B, true);
+    for (int i = 0; i < 100; i++)
+        hint(desk, NODE_B);
+    assert_int_equal(desk->bus.count, 1);
+    desk->sweep.now_ms += PROBE_MS - 1;
+    hint(desk, NODE_B);
+    assert_int_equal(desk->bus.count, 1);
+    desk->sweep.now_ms += 1;
+    hint(desk, NODE_B);
+    assert_int_equal(desk->bus.count, 2);
+}
+
+static void
+a_silent_node_is_probed_until_it_is_unheard(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    answer_one(desk, NODE_B, true);
+    desk->sweep.now_ms += SUSPECT_MS;
+    sweep_tick(&desk->sweep);
+    answer_one(desk, NODE_B, true);
+    assert_int_equal(desk->bus.count, 1);
+    desk->sweep.now_ms += PROBE_MS;
+    sweep_tick(&desk->sweep);
+    answer_one(desk, NODE_B, true);
+    assert_int_equal(desk->bus.count, 2);
+    answer_probe(desk, NODE_B);
+    assert_true(find(desk, NODE_B)->facts.is_unheard);
+    desk->sweep.now_ms += PROBE_MS;
+    sweep_tick(&desk->sweep);
+    answer_one(desk, NODE_B, true);
+    assert_int_equal(desk->bus.count, 2);
+}
+
+static void
+hints_that_lead_nowhere_are_dropped(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    answer_one(desk, NODE_B, true);
+    hint(desk, NODE_C); // in no directory
+    sweep_on_bus(&desk->sweep, SUBJECT_NODE_UNHEARD, "\xff", 1, false);
+    sweep_on_bus(&desk->sweep, "unheard.x", "", 0, true);
+    assert_int_equal(desk->bus.count, 0);
+    assert_null(find(desk, NODE_C));
+    desk->sweep.is_leader = false;
+    hint(desk, NODE_B);
+    assert_int_equal(desk->bus.count, 0);
+    desk->sweep.is_leader = true;
+    desk->bus.is_up = false;
+    hint(desk, NODE_B);
+    assert_int_equal(find(desk, NODE_B)->state, NODE_ALIVE);
+}
+
 // Scrubbing.
 
 static void
@@ -835,6 +948,10 @@ main(void)
         SWEEP_TEST(a_pause_of_the_sweeper_is_no_absence_of_redis),
         SWEEP_TEST(a_lease_is_looked_at_when_it_must_end),
         SWEEP_TEST(a_lease_renewed_meanwhile_is_looked_at_at_its_new_end),
+        SWEEP_TEST(a_hint_is_probed_and_no_responders_make_suspect_at_once),
+        SWEEP_TEST(many_hints_are_one_probe_in_a_second),
+        SWEEP_TEST(a_silent_node_is_probed_until_it_is_unheard),
+        SWEEP_TEST(hints_that_lead_nowhere_are_dropped),
         SWEEP_TEST(the_scrub_goes_on_where_it_was_and_around),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
