@@ -1,13 +1,10 @@
-# Writes OUT, a C file with each of SCRIPTS (read from DIR/<name>.lua) as a string. Those in
-# PLACED begin with place.lua.
-cmake_minimum_required(VERSION 3.18)
+# Writes OUT, a C file with each of SCRIPTS (read from DIR/<name>.lua) as a string. The line
+# `-- place.lua` stands for what is in that file.
 set(text "// Made by embed.cmake from proto/redis/*.lua.\n#include \"proto/scripts.h\"\n")
 file(READ ${DIR}/place.lua place)
 foreach(name ${SCRIPTS})
     file(READ ${DIR}/${name}.lua lua)
-    if(name IN_LIST PLACED)
-        string(PREPEND lua "${place}")
-    endif()
+    string(REPLACE "\n-- place.lua\n" "\n${place}" lua "${lua}")
     string(REPLACE "\\" "\\\\" lua "${lua}")
     string(REPLACE "\"" "\\\"" lua "${lua}")
     string(REPLACE "\n" "\\n\"\n    \"" lua "${lua}")

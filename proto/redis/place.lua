@@ -1,9 +1,8 @@
--- What stands in the place of a link. register.lua and verify.lua begin with this.
+-- What stands in the place of a link: a part of register.lua and verify.lua.
 --
 -- The place is the device's; under the policy "class" that of all devices of its class,
 -- under "one" that of all devices of the user. Beside it a user has at most so many others.
 -- An epoch that a double cannot hold is nobody's: it counts as 0.
-local call = redis.call
 
 -- Sorts the answer of HGETALL into what stands in the place and all others.
 local function look(rows, device, class, policy)
@@ -57,13 +56,4 @@ local function displace(key, device, owner, rivals)
         end
     end
     return rows
-end
-
--- Those who remembered the user are handed out once; they ask again if they still care.
-local function take_watchers(key)
-    local watchers = call('HKEYS', key)
-    if #watchers > 0 then
-        call('DEL', key)
-    end
-    return watchers
 end

@@ -11,39 +11,49 @@
 --
 -- The epoch is this server's clock in microseconds at the time of the login: one that comes
 -- late does not beat the login after it. A row from the future was written before the clock
--- went back: it is older, and the epoch becomes one more than its own. Numbers are made of
--- text only where there is a row to compare with: formatting one costs as much as HSET.
+-- went back: it is older, and the epoch becomes one more than its own. Whoever remembered
+-- the user is handed out once; they ask again if they still care. Numbers are made of text,
+-- and the functions of place.lua, only where there is a row to compare with.
+local call = redis.call
 local rows = call('HGETALL', KEYS[1])
 local now = call('TIME')
-local text = now[1] .. string.sub('000000' .. now[2], -6)
-local now_us = text
+local now_us = now[1] .. string.sub('000000' .. now[2], -6)
+local text = now_us
 if ARGV[4] ~= '0' then
-    text = string.format('%.0f', tonumber(text) - 1000 * tonumber(ARGV[4]))
+    text = string.format('%.0f', tonumber(now_us) - 1000 * tonumber(ARGV[4]))
 end
-local displaced = {}
-if #rows > 0 then
-    local rivals, others = look(rows, ARGV[1], string.match(ARGV[3], '^%d+ (%S+) '), ARGV[5])
-    local login = tonumber(text)
-    local epoch = login
-    for _, link in ipairs(rivals) do
-        if link.epoch >= epoch and link.epoch < 9007199254740991 then
-            epoch = link.epoch + 1
-        end
+local watchers = call('HKEYS', KEYS[2])
+if #rows == 0 then
+    call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. text .. ' ' .. ARGV[3])
+    if #watchers == 0 then
+        return text
     end
-    crowd(rivals, others, tonumber(ARGV[6]))
-    for _, link in ipairs(rivals) do
-        if link.epoch > login and link.epoch <= tonumber(now_us) and link.owner ~= ARGV[2] then
-            return yield(KEYS[1], ARGV[1], ARGV[2], link)
-        end
-    end
-    if epoch > login then
-        text = string.format('%.0f', epoch)
-    end
-    displaced = displace(KEYS[1], ARGV[1], ARGV[2], rivals)
+    call('DEL', KEYS[2])
+    return { 1, text, {}, watchers }
 end
+
+-- place.lua
+
+local rivals, others = look(rows, ARGV[1], string.match(ARGV[3], '^%d+ (%S+) '), ARGV[5])
+local login = tonumber(text)
+local epoch = login
+for _, link in ipairs(rivals) do
+    if link.epoch >= epoch and link.epoch < 9007199254740991 then
+        epoch = link.epoch + 1
+    end
+end
+crowd(rivals, others, tonumber(ARGV[6]))
+for _, link in ipairs(rivals) do
+    if link.epoch > login and link.epoch <= tonumber(now_us) and link.owner ~= ARGV[2] then
+        return yield(KEYS[1], ARGV[1], ARGV[2], link)
+    end
+end
+if epoch > login then
+    text = string.format('%.0f', epoch)
+end
+local displaced = displace(KEYS[1], ARGV[1], ARGV[2], rivals)
 call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. text .. ' ' .. ARGV[3])
-local watchers = take_watchers(KEYS[2])
-if #rows == 0 and #watchers == 0 then
-    return text
+if #watchers > 0 then
+    call('DEL', KEYS[2])
 end
 return { 1, text, displaced, watchers }

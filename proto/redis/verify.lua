@@ -14,7 +14,15 @@
 -- A row of the same connection with a higher epoch is this link too: its register
 -- was carried out, but the answer was lost. Equal epochs of two connections (only
 -- after data loss) are ordered by their text, so that all edges agree on one.
+local call = redis.call
 local rows = call('HGETALL', KEYS[1])
+local ours = ARGV[2] .. ' ' .. ARGV[3] .. ' '
+if #rows == 2 and rows[1] == ARGV[1] and string.sub(rows[2], 1, #ours) == ours then
+    return { 0, ARGV[3], {}, {} } -- as at most verifies
+end
+
+-- place.lua
+
 local rivals, others = look(rows, ARGV[1], string.match(ARGV[4], '^%d+ (%S+) '), ARGV[5])
 local epoch, text, verdict = tonumber(ARGV[3]), ARGV[3], 1
 for _, link in ipairs(rivals) do
@@ -35,4 +43,8 @@ if verdict == 1 then
 elseif #displaced == 0 then
     return { 0, text, {}, {} }
 end
-return { verdict, text, displaced, take_watchers(KEYS[2]) }
+local watchers = call('HKEYS', KEYS[2])
+if #watchers > 0 then
+    call('DEL', KEYS[2])
+end
+return { verdict, text, displaced, watchers }
