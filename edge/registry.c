@@ -275,25 +275,53 @@ on_looked(void *arg, int error, const struct link *rows, size_t count)
     done(link, 0);
 }
 
-// Begins what is due for this link, which is wanted or in the directory. False: nothing is.
+enum due { DUE_NOTHING, DUE_LOOK, DUE_REGISTER, DUE_UNREGISTER, DUE_VERIFY };
+
+// For a link that is wanted or in the directory.
+static enum due
+what_is_due(const struct link_state *link)
+{
+    if (link->known == LINK_UNKNOWN)
+        return DUE_LOOK;
+    if (link->known == LINK_ABSENT)
+        return DUE_REGISTER;
+    if (link->session == NULL)
+        return DUE_UNREGISTER;
+    return link->must_verify ? DUE_VERIFY : DUE_NOTHING;
+}
+
 static bool
-begin(struct link_state *link)
+may_write(const struct edge *edge)
+{
+    const struct registry *registry = &edge->registry;
+    return registry->beat_ms != 0 && edge->now_ms - registry->beat_ms < LEASE_MS - WRITE_MARGIN_MS;
+}
+
+static void
+begin(struct link_state *link, enum due due)
 {
     struct store *store = link->edge->store;
     const char *user = link->user->id;
-    bool is_wanted = link->session != NULL;
-    if (link->known == LINK_WRITTEN && is_wanted && !link->must_verify)
-        return false;
     struct link row = row_of(link);
-    if (link->known == LINK_UNKNOWN)
+    if (due == DUE_LOOK)
         store_resolve(store, user, NULL, 0, on_looked, link);
-    else if (link->known == LINK_ABSENT)
+    else if (due == DUE_REGISTER)
         store_register(store, user, &row, link->edge->now_ms - link->login_ms, on_registered, link);
-    else if (!is_wanted)
+    else if (due == DUE_UNREGISTER)
         store_unregister(store, user, &row, on_unregistered, link);
     else
         store_verify(store, user, &row, on_verified, link);
-    return true;
+    link->user->is_busy = true;
+    link->edge->registry.busy++;
+}
+
+// What is due must not be written now: the renewal goes first, and its answer looks again.
+static void
+wait_for_lease(struct edge *edge, struct user *user)
+{
+    enqueue_later(edge, user);
+    registry_renew(edge);
+    tell_sessions(user);
 }
 
 // Begins the first operation due for a user, oldest login first.
@@ -307,9 +335,15 @@ work(struct edge *edge, struct user *user)
         next = link->next_of_user;
         if (link->session == NULL && link->known == LINK_ABSENT) {
             link_free(link);
-        } else if (begin(link)) {
-            user->is_busy = true;
-            edge->registry.busy++;
+            continue;
+        }
+        enum due due = what_is_due(link);
+        if ((due == DUE_REGISTER || due == DUE_VERIFY) && !may_write(edge)) {
+            wait_for_lease(edge, user);
+            return;
+        }
+        if (due != DUE_NOTHING) {
+            begin(link, due);
             return;
         }
     }
@@ -394,6 +428,16 @@ verify_some(struct edge *edge)
 }
 
 static void
+retry_failed(struct edge *edge)
+{
+    for (struct user *user; (user = edge->registry.later) != NULL;) {
+        edge->registry.later = user->next_queued;
+        user->is_queued = false;
+        enqueue(edge, user);
+    }
+}
+
+static void
 on_beat(void *arg, int error, bool was_lost, uint64_t gen)
 {
     struct edge *edge = arg;
@@ -420,6 +464,8 @@ on_beat(void *arg, int error, bool was_lost, uint64_t gen)
                  has_new_gen ? "redis_lost_its_data" : "expired");
         verify_all(edge);
     }
+    retry_failed(edge);
+    pump(edge);
 }
 
 static void
@@ -437,16 +483,6 @@ beat(struct edge *edge)
     registry->is_beating = true;
     registry->beat_tried_ms = edge->now_ms;
     store_heartbeat(edge->store, &self, on_beat, edge);
-}
-
-static void
-retry_failed(struct edge *edge)
-{
-    for (struct user *user; (user = edge->registry.later) != NULL;) {
-        edge->registry.later = user->next_queued;
-        user->is_queued = false;
-        enqueue(edge, user);
-    }
 }
 
 void

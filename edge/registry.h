@@ -12,6 +12,9 @@
 //   ABSENT  --register-->   superseded, if a newer login has the place: close 4001
 //   any     --answer lost-> UNKNOWN --look--> ABSENT or WRITTEN
 //
+// Nothing is written without a lease, by our own clock: whoever finds it missing may be about
+// to remove our links, and the index that names them.
+//
 // Every link is verified once in VERIFY_CYCLE_MS; all of them, paced, when the lease was
 // lost or Redis lost its data. One thread.
 #pragma once
@@ -35,6 +38,10 @@ struct user;
 // Operations under way at once. Each is up to two commands: with ROUTES_MAX_BUSY they stay
 // below the store's cap, so that neither starves the other.
 #define REGISTRY_MAX_BUSY 256
+
+// Nothing is written within this much of the lease's end: longer than a command that is not
+// given up usually takes, and as long as a renewal is late before that happens at all.
+#define WRITE_MARGIN_MS 2000
 
 enum link_known { LINK_ABSENT, LINK_WRITTEN, LINK_UNKNOWN };
 

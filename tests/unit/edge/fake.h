@@ -171,10 +171,12 @@ int rig_teardown(void **state);
 #define RIG_TEST(claim) cmocka_unit_test_setup_teardown(claim, rig_setup, rig_teardown)
 #define ALONE_TEST(claim) cmocka_unit_test_setup_teardown(claim, rig_setup_alone, rig_teardown)
 
-// Both clocks go on, and due timers fire.
+// As if it had been renewed just now: without one nothing is written.
+void rig_hold_lease(struct rig *rig);
+// Both clocks go on, a lease is kept, and due timers fire.
 void rig_pass(struct rig *rig, uint64_t ms);
 void rig_turn_end(struct rig *rig);
-// A socket that has not said anything.
+// A socket that has not said anything; from the first on there is a lease.
 struct conn *rig_connect(struct rig *rig, enum codec_format format, const char *token);
 // Logged in, the link written, Welcome read.
 struct conn *rig_login(struct rig *rig, const char *user, const char *device);

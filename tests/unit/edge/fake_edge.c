@@ -46,6 +46,13 @@ rig_start(bool is_alone)
     return rig;
 }
 
+void
+rig_hold_lease(struct rig *rig)
+{
+    if (!rig->edge.registry.is_beating)
+        rig->edge.registry.beat_ms = rig->edge.now_ms;
+}
+
 struct rig *
 rig_new(void)
 {
@@ -105,6 +112,8 @@ rig_pass(struct rig *rig, uint64_t ms)
 {
     rig->edge.now_ms += ms;
     rig->edge.wall_ms += ms;
+    if (rig->edge.registry.beat_ms != 0)
+        rig_hold_lease(rig);
     wheel_advance(&rig->edge.wheel, rig->edge.now_ms);
 }
 
@@ -141,6 +150,7 @@ rig_connect(struct rig *rig, enum codec_format format, const char *token)
     conn->is_open = true;
     conn->next = rig->conns;
     rig->conns = conn;
+    rig_hold_lease(rig);
     session_open(&conn->session, &rig->edge, conn, token, rig->edge.now_ms);
     return conn;
 }

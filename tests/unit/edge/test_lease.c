@@ -80,8 +80,8 @@ static void
 a_renewal_that_fails_changes_nothing(void **state)
 {
     struct rig *rig = *state;
+    tick(rig, true, 1);
     log_in_many(rig, 3);
-    assert_int_equal(tick(rig, true, 1), 1);
     rig->edge.now_ms += 2000;
     registry_tick(&rig->edge);
     answer_error(call_of(&rig->store, CALL_HEARTBEAT), SY_ETIME);
@@ -156,8 +156,8 @@ static void
 a_lost_lease_has_all_links_verified(void **state)
 {
     struct rig *rig = *state;
-    log_in_many(rig, 200);
     tick(rig, true, 1); // the first is no loss
+    log_in_many(rig, 200);
     assert_int_equal(rig->edge.counters.leases_lost, 0);
     tick(rig, false, 1);
     tick(rig, true, 1);
@@ -172,8 +172,8 @@ a_lost_lease_has_all_links_verified(void **state)
 static size_t
 verified_after_silence(struct rig *rig, unsigned seconds)
 {
-    log_in_many(rig, 200);
     tick(rig, true, 1);
+    log_in_many(rig, 200);
     tick(rig, false, 1);
     tick(rig, false, 1); // renewed
     rig->edge.now_ms += (seconds - 1) * 1000;
@@ -199,8 +199,8 @@ static void
 another_gen_has_all_links_verified(void **state)
 {
     struct rig *rig = *state;
-    log_in_many(rig, 50);
     tick(rig, true, 7);
+    log_in_many(rig, 50);
     tick(rig, false, 7);
     tick(rig, false, 8);
     assert_int_equal(tick(rig, false, 8), 50);
@@ -226,6 +226,78 @@ no_second_verifies_more_than_allowed(void **state)
     assert_int_equal(tick(rig, false, 1), VERIFY_BURST_PER_S);
     assert_int_equal(tick(rig, false, 1), 700);
     assert_true(tick(rig, false, 1) <= 96);
+}
+
+// Without a lease.
+
+static void
+nothing_is_written_close_to_the_end_of_the_lease(void **state)
+{
+    struct rig *rig = *state;
+    struct conn *conns[2];
+    for (unsigned i = 0; i < 2; i++) {
+        tick(rig, false, 1);
+        conns[i] = rig_connect(rig, CODEC_PROTOBUF, NULL);
+        rig->edge.registry.beat_tried_ms = rig->edge.registry.beat_ms;
+        rig->edge.now_ms = rig->edge.registry.beat_ms + LEASE_MS - WRITE_MARGIN_MS - 1 + i;
+        say_hello(conns[i], 1, i == 0 ? "in time" : "too late", "phone");
+        assert_int_equal(calls_open_of(&rig->store, CALL_REGISTER), i == 0);
+        assert_int_equal(calls_open_of(&rig->store, CALL_HEARTBEAT), i);
+        if (i == 0)
+            answer_registered(call_of(&rig->store, CALL_REGISTER), 5);
+        expect_welcome(conns[i]); // it does not wait for the directory to be well
+    }
+    answer_beat(call_of(&rig->store, CALL_HEARTBEAT), false, 1);
+    struct call *call = call_of(&rig->store, CALL_REGISTER); // at once
+    assert_string_equal(call->user, "too late");
+    answer_registered(call, 6);
+    assert_int_equal(conns[1]->session.link->known, LINK_WRITTEN);
+}
+
+static void
+an_edge_that_never_had_a_lease_writes_nothing(void **state)
+{
+    struct rig *rig = *state;
+    struct conn *conn = rig_connect(rig, CODEC_PROTOBUF, NULL);
+    rig->edge.registry.beat_ms = 0;
+    say_hello(conn, 1, "alice", "phone");
+    assert_int_equal(calls_open_of(&rig->store, CALL_REGISTER), 0);
+    answer_error(call_of(&rig->store, CALL_HEARTBEAT), SY_ETIME);
+    assert_int_equal(calls_open(&rig->store), 0); // not again before the next second
+    rig->edge.now_ms += 1000;
+    registry_tick(&rig->edge);
+    answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
+    assert_int_equal(calls_open_of(&rig->store, CALL_REGISTER), 1);
+}
+
+static void
+nothing_is_verified_without_a_lease_but_ended_links_are_removed(void **state)
+{
+    struct rig *rig = *state;
+    struct conn *stays = rig_login(rig, "alice", "phone");
+    struct conn *goes = rig_login(rig, "bob", "phone");
+    rig->edge.now_ms += LEASE_MS;
+    rig->edge.registry.beat_tried_ms = rig->edge.now_ms;
+    rig_hang_up(goes);
+    answer_done(call_of(&rig->store, CALL_UNREGISTER), 0);
+    rig_kick(rig, "alice", "phone", stays->session.connection, 1); // to be looked at
+    assert_int_equal(calls_open_of(&rig->store, CALL_VERIFY), 0);
+    answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
+    assert_int_equal(calls_open_of(&rig->store, CALL_VERIFY), 1);
+}
+
+static void
+a_client_that_goes_while_its_link_waits_for_the_lease_leaves_nothing(void **state)
+{
+    struct rig *rig = *state;
+    struct conn *conn = rig_connect(rig, CODEC_PROTOBUF, NULL);
+    rig->edge.registry.beat_ms = 0;
+    conn->full_in = 1; // its Welcome does not fit: it ends inside
+    say_hello(conn, 1, "alice", "phone");
+    expect_closed(conn, CLOSE_SLOW_READER);
+    answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
+    assert_int_equal(calls_open(&rig->store), 0);
+    assert_null(rig->edge.users.table);
 }
 
 // One link under way.
@@ -321,6 +393,10 @@ main(void)
         RIG_TEST(a_lease_renewed_in_time_was_not_lost),
         RIG_TEST(another_gen_has_all_links_verified),
         RIG_TEST(no_second_verifies_more_than_allowed),
+        RIG_TEST(nothing_is_written_close_to_the_end_of_the_lease),
+        RIG_TEST(an_edge_that_never_had_a_lease_writes_nothing),
+        RIG_TEST(nothing_is_verified_without_a_lease_but_ended_links_are_removed),
+        RIG_TEST(a_client_that_goes_while_its_link_waits_for_the_lease_leaves_nothing),
         RIG_TEST(a_link_that_is_there_stays),
         RIG_TEST(a_link_that_was_missing_is_told_to_who_remembers),
         RIG_TEST(a_superseded_link_closes_its_connection),
