@@ -73,6 +73,8 @@ GOOD = {
     "server_failure": 'events { id: 3 failure { reason: REASON_RATE text: "more than the allowed rate"'
                       ' retryable: true retry_after_ms: 250 } }',
     "server_go_away": 'events { go_away { text: "this edge is leaving" reconnect_after_ms: 1500 } }',
+    "server_go_away_where": 'events { go_away { text: "this edge is leaving" reconnect_after_ms: 5200'
+                            ' url: "wss://b.chat.example:8443/ws" reason: GO_AWAY_REASON_LEAVING } }',
     "server_refreshed": "events { id: 12 refreshed { expires_at_ms: 1700003600000 } }",
     "server_enum_unknown": "events { id: 1 failure { reason: 99 } }",
     "server_enum_negative": "events { id: 1 failure { reason: -1 } }",

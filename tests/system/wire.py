@@ -13,6 +13,8 @@ REASON = {
     9: "REASON_DIRECTORY_UNAVAILABLE", 10: "REASON_INVALID", 11: "REASON_OUT_OF_ORDER",
     12: "REASON_UNAVAILABLE",
 }
+GO_AWAY_REASON = {1: "GO_AWAY_REASON_LEAVING", 2: "GO_AWAY_REASON_NO_DIRECTORY",
+                  3: "GO_AWAY_REASON_NO_FORWARDING"}
 
 # field number -> (JSON name, type, repeated); a type is a scalar's name, an enum's
 # numbers (dict), or a message's name in MESSAGES.
@@ -49,7 +51,8 @@ MESSAGES = {
     "Refreshed": {1: ("expiresAtMs", "uint64", False)},
     "Failure": {1: ("reason", REASON, False), 2: ("text", "string", False),
                 3: ("retryable", "bool", False), 4: ("retryAfterMs", "uint32", False)},
-    "GoAway": {1: ("text", "string", False), 2: ("reconnectAfterMs", "uint32", False)},
+    "GoAway": {1: ("text", "string", False), 2: ("reconnectAfterMs", "uint32", False),
+               3: ("url", "string", False), 4: ("reason", GO_AWAY_REASON, False)},
 }
 
 
