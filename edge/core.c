@@ -33,6 +33,7 @@ edge_init(struct edge *edge)
 void
 edge_fini(struct edge *edge)
 {
+    drain_fini(edge);
     broadcast_fini(edge);
     router_fini(edge);
     registry_fini(edge);
@@ -51,7 +52,8 @@ edge_turn_end(struct edge *edge)
     router_flush(edge);
     if (edge->peers.dirty != NULL)
         outbox_flush(edge);
-    return broadcast_step(edge);
+    bool has_more = broadcast_step(edge);
+    return drain_step(edge) || has_more;
 }
 
 #define DEVICES_SIZE (sizeof("class/") + DECIMAL_SIZE)
@@ -256,34 +258,10 @@ edge_is_ready(const struct edge *edge, const char **why)
     return false;
 }
 
-static void
-tell_go_away(struct session *session)
-{
-    Switchyard__V1__GoAway go_away;
-    switchyard__v1__go_away__init(&go_away);
-    Switchyard__V1__Event event;
-    switchyard__v1__event__init(&event);
-    char text[] = "this edge is leaving";
-    go_away.text = text;
-    event.event_case = SWITCHYARD__V1__EVENT__EVENT_GO_AWAY;
-    event.go_away = &go_away;
-    if (session->state == SESSION_LIVE)
-        session_tell(session, &event);
-}
-
 void
 edge_start_drain(struct edge *edge)
 {
-    struct user *user;
-    struct user *next_user;
     edge->is_draining = true;
-    HASH_ITER (hh, edge->users.table, user, next_user) {
-        struct session *next;
-        for (struct session *session = user->sessions; session != NULL; session = next) {
-            next = session->next_of_user;
-            tell_go_away(session);
-        }
-    }
     if (edge_is_alone(edge))
         return;
     outbox_end_wait(edge);

@@ -14,6 +14,7 @@
 
 #include "edge/auth.h"
 #include "edge/broadcast.h"
+#include "edge/drain.h"
 #include "edge/peers.h"
 #include "edge/registry.h"
 #include "edge/router.h"
@@ -64,6 +65,8 @@
     COUNTER(rewritten,         "links found missing and written again") \
     COUNTER(superseded,        "links found replaced") \
     COUNTER(leases_lost,       "times this edge's lease was found gone") \
+    COUNTER(drain_told,        "connections asked to go elsewhere (GoAway)") \
+    COUNTER(drain_closed,      "connections a drain closed, since they had not gone by themselves") \
     COUNTER(bus_malformed,     "bus messages that could not be decoded")
 // clang-format on
 
@@ -84,6 +87,7 @@ struct edge_limits {
     uint32_t max_connections;
     enum device_policy devices; // what a login takes the place of
     uint32_t max_devices;       // of one user
+    uint32_t accept_rate; // sockets a second, 0: no limit; see drain.h
 };
 
 struct edge {
@@ -104,6 +108,7 @@ struct edge {
     struct routes routes;
     struct router router;
     struct broadcast broadcast;
+    struct drain drain;
     struct arena arena; // of the frame being decoded
     struct arena wrap;  // of an event being turned into JSON meanwhile
     struct buf scratch; // of the event being encoded
@@ -126,9 +131,9 @@ edge_is_alone(const struct edge *edge)
 {
     return edge->store == NULL;
 }
-// Publishes what was gathered for other edges and goes on with broadcasts. At the end of
-// every turn, before the sockets are flushed. True: there is more to do, the next turn
-// should come at once.
+// Publishes what was gathered for other edges and goes on with broadcasts and the drain. At the end
+// of every turn, before the sockets are flushed. True: there is more to do, the next turn should
+// come at once.
 bool edge_turn_end(struct edge *edge);
 // Once a second: heartbeat, verify cycle, forgotten peers. Also the store's lease beat.
 void edge_tick(struct edge *edge);
@@ -139,5 +144,6 @@ void edge_on_store_state(void *arg, bool up, const char *why);
 // Takes new clients: the lease is held and the bus hears itself, or the edge is alone.
 // If not, *why is a word for people.
 bool edge_is_ready(const struct edge *edge, const char **why);
-// No new clients, everybody told; the host then closes the sockets.
+// Not ready from now on, and the other edges and the directory are told so. Clients are
+// told by a drain.
 void edge_start_drain(struct edge *edge);

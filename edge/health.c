@@ -63,6 +63,27 @@ put_check(struct http_reply *reply, const char *name, bool ok, uint64_t for_ms, 
     put(reply, "}");
 }
 
+// How far leaving has come, or another drain.
+static void
+put_drain(struct http_reply *reply, const struct edge *edge, const struct health *health)
+{
+    const struct drain *drain = &edge->drain;
+    uint64_t now_ms = edge->now_ms;
+    bool is_running = drain_is_running(edge);
+    put(reply, ",\"drain\":{\"cause\":\"%s\",\"count\":%u,\"left\":%u,\"told\":%u",
+        drain_cause_name(is_running ? (enum drain_cause)drain->cause : DRAIN_LEAVING), drain->count,
+        drain->left, drain->told);
+    if (is_running)
+        put(reply, ",\"for_ms\":%llu,\"window_ms\":%llu",
+            (unsigned long long)(now_ms - drain->started_ms), (unsigned long long)drain->window_ms);
+    if (health->leave_until_ms != 0)
+        put(reply, ",\"leaving_for_ms\":%llu,\"deadline_in_ms\":%llu",
+            (unsigned long long)(now_ms - health->leave_since_ms),
+            (unsigned long long)(health->leave_until_ms > now_ms ? health->leave_until_ms - now_ms
+                                                                 : 0));
+    put(reply, "}");
+}
+
 void
 health_ready(const struct edge *edge, const struct health *health, struct http_reply *reply)
 {
@@ -76,6 +97,8 @@ health_ready(const struct edge *edge, const struct health *health, struct http_r
         "\"max_connections\":%u",
         edge->node, edge_is_alone(edge) ? "false" : "true", edge->is_draining ? "true" : "false",
         edge->live_sessions, edge->limits.max_connections);
+    if (health->leave_until_ms != 0 || drain_is_running(edge))
+        put_drain(reply, edge, health);
     if (!edge_is_alone(edge)) {
         put_check(reply, "nats", bus_is_up(edge->bus), edge->now_ms - health->nats_since_ms,
                   bus_describe(edge->bus));

@@ -14,7 +14,9 @@
 struct health {
     uint64_t nats_since_ms; // of the last change of nats up or down, monotonic
     uint64_t redis_since_ms;
-    uint64_t loop_max_ms; // longest turn of the loop so far
+    uint64_t leave_since_ms; // told to leave; 0: not
+    uint64_t leave_until_ms; // drain.timeout
+    uint64_t loop_max_ms;    // longest turn of the loop so far
 };
 
 void health_alive(struct http_reply *reply);

@@ -24,8 +24,15 @@
 #define TICK_MS 1000
 // How often leaving looks whether it is done.
 #define LEAVE_LOOK_MS 50
-// WebSockets closed per turn while leaving: a few milliseconds of work.
+// WebSockets without a login, closed per turn at the end: a few milliseconds of work.
 #define CLOSE_PER_TURN 500
+// Of drain.timeout, a fifth is for what follows the last close: answers to it, the last
+// links out of the directory, the lease. That takes a few round trips: no more than this.
+#define RESERVE_MAX_MS 3000
+// When the other workers have surely said whether they leave as well.
+#define SIBLINGS_MS 1000
+// For giving the lease back when told to leave at once.
+#define HURRY_MS 100
 // Memory nobody used for a second goes back to malloc, but for so much of each size...
 #define KEPT_BYTES (16 * 1024)
 // ... and malloc's to the system, when as much has come together.
@@ -33,7 +40,14 @@
 // A turn longer than this is told: others' messages waited for it.
 #define LONG_TURN_MS 100
 
-enum phase { PHASE_RUNNING, PHASE_CLOSING_CLIENTS, PHASE_RELEASING, PHASE_ENDING };
+enum phase {
+    PHASE_RUNNING,
+    PHASE_NOTICE,    // unready, and waiting for balancers to see it (drain.delay)
+    PHASE_DRAINING,  // no new clients; those here are going
+    PHASE_RELEASING, // giving the lease back
+    PHASE_HURRIED,   // the same, and nothing else
+    PHASE_ENDING,
+};
 
 struct host {
     uv_loop_t loop;
@@ -43,7 +57,7 @@ struct host {
     uv_timer_t tick;
     uv_timer_t wheel_tick;
     uv_timer_t leave_look;
-    uv_signal_t signals[3];
+    uv_signal_t signals[4];
     const struct settings *settings;
     struct worker *worker; // NULL: none
     struct edge edge;
@@ -53,13 +67,16 @@ struct host {
     char node_subject[SUBJECT_SIZE];
     char unheard_subject[SUBJECT_SIZE];
     char rooms[1024];
+    uint64_t notice_until_ms;
     uint64_t leave_deadline_ms;
+    int leave_signal;
     uint64_t reading_ms; // of this turn
     struct log_limit long_turn;
     size_t given_back;   // bytes, since malloc_trim
     unsigned open_parts; // store, bus, server: not closed yet
     enum phase phase;
     bool was_ready;
+    bool is_sweeping; // closing those without a login
 };
 
 static struct host *
@@ -177,10 +194,12 @@ edge_handshake_policy(struct edge *edge, struct handshake_policy *policy)
 {
     struct host *host = host_of(edge);
     const char *why;
+    // While balancers have not noticed, they still bring clients.
+    bool is_ready = edge_is_ready(edge, &why) || host->phase == PHASE_NOTICE;
     peers_rooms(&edge->peers, edge->now_ms, host->rooms, sizeof(host->rooms));
     *policy = (struct handshake_policy){
         .origins = host->settings->origins_allowed,
-        .is_ready = edge_is_ready(edge, &why),
+        .is_ready = is_ready,
         .has_room = server_connections(host->server) < edge->limits.max_connections,
         .rooms = host->rooms,
         .retry_after_s = 1 + (unsigned)rng_below(&edge->rng, 5),
@@ -247,7 +266,7 @@ on_part_closed(void *arg)
     uv_close((uv_handle_t *)&host->tick, NULL);
     uv_close((uv_handle_t *)&host->wheel_tick, NULL);
     uv_close((uv_handle_t *)&host->leave_look, NULL);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         uv_close((uv_handle_t *)&host->signals[i], NULL);
 }
 
@@ -292,34 +311,127 @@ release(struct host *host)
 }
 
 static void
+drain(struct host *host)
+{
+    uint64_t whole_ms = (uint64_t)host->settings->drain_timeout;
+    uint64_t reserve_ms = whole_ms / 5 < RESERVE_MAX_MS ? whole_ms / 5 : RESERVE_MAX_MS;
+    uint64_t end_ms = host->leave_deadline_ms - reserve_ms;
+    host->phase = PHASE_DRAINING;
+    drain_start(&host->edge, DRAIN_LEAVING,
+                end_ms > host->edge.now_ms ? (uint32_t)(end_ms - host->edge.now_ms) : 1);
+}
+
+// Whether another worker goes on: it is at the same address, and does not leave.
+static bool
+has_sibling(const struct host *host)
+{
+    const struct edge *edge = &host->edge;
+    for (const struct peer *peer = edge->peers.table; peer != NULL; peer = peer->hh.next)
+        if (!peer->is_draining && strcmp(peer->url, edge->url) == 0 &&
+            peer_state(peer, edge->now_ms) == PEER_LIVES)
+            return true;
+    return false;
+}
+
+static void
+look_at_drain(struct host *host)
+{
+    bool is_late = host->edge.now_ms >= host->leave_deadline_ms;
+    // Then who comes is better off there than with our 503.
+    if (host->worker != NULL && host->edge.now_ms - host->health.leave_since_ms >= SIBLINGS_MS &&
+        has_sibling(host))
+        server_stop_accepting(host->server);
+    if (drain_left(&host->edge) == 0 && !host->is_sweeping) {
+        host->is_sweeping = true; // those without a login
+        server_close_all(host->server, CLOSE_DRAINING, CLOSE_PER_TURN);
+    }
+    bool is_done = server_connections(host->server) == 0 && registry_is_settled(&host->edge) &&
+                   !host->edge.registry.is_beating;
+    if (!is_done && !is_late)
+        return;
+    if (!is_done)
+        log_warn("leave_late", "connections=%u links=%zu", server_connections(host->server),
+                 host->edge.registry.count);
+    release(host);
+}
+
+static void
 on_leave_look(uv_timer_t *timer)
 {
     struct host *host = timer->data;
     set_clocks(host);
-    bool is_late = host->edge.now_ms >= host->leave_deadline_ms;
-    bool is_done = server_connections(host->server) == 0 && registry_is_settled(&host->edge) &&
-                   !host->edge.registry.is_beating;
-    if (host->phase == PHASE_CLOSING_CLIENTS && (is_done || is_late)) {
-        if (!is_done)
-            log_warn("leave_late", "connections=%u links=%zu", server_connections(host->server),
-                     host->edge.registry.count);
-        release(host);
-    } else if (host->phase == PHASE_RELEASING && is_late) {
+    if (host->phase == PHASE_NOTICE && host->edge.now_ms >= host->notice_until_ms)
+        drain(host);
+    else if (host->phase == PHASE_DRAINING)
+        look_at_drain(host);
+    else if (host->phase == PHASE_RELEASING && host->edge.now_ms >= host->leave_deadline_ms)
         end(host);
-    }
 }
 
 static void
-leave(struct host *host, const char *signal_name)
+leave(struct host *host, int number)
 {
-    log_info("leaving", "node=%s signal=%s connections=%u", host->edge.node, signal_name,
+    const struct settings *s = host->settings;
+    log_info("leaving", "node=%s signal=%s connections=%u", host->edge.node, sigabbrev_np(number),
              server_connections(host->server));
-    host->phase = PHASE_CLOSING_CLIENTS;
-    host->leave_deadline_ms = host->edge.now_ms + (uint64_t)host->settings->drain_timeout;
+    host->leave_signal = number;
+    host->phase = PHASE_NOTICE;
+    host->health.leave_since_ms = host->edge.now_ms;
+    host->notice_until_ms = host->edge.now_ms + (uint64_t)s->drain_delay;
+    host->leave_deadline_ms = host->edge.now_ms + (uint64_t)s->drain_timeout;
+    host->health.leave_until_ms = host->leave_deadline_ms;
     edge_start_drain(&host->edge);
-    server_stop_accepting(host->server);
-    server_close_all(host->server, CLOSE_DRAINING, CLOSE_PER_TURN);
+    if (s->drain_delay == 0)
+        drain(host);
     uv_timer_start(&host->leave_look, on_leave_look, LEAVE_LOOK_MS, LEAVE_LOOK_MS);
+}
+
+// At once.
+
+static void
+on_hurry_over(uv_timer_t *timer)
+{
+    (void)timer;
+    _exit(1);
+}
+
+static void
+on_hurried_release(void *arg, int error)
+{
+    (void)arg;
+    (void)error; // then the lease ends by itself
+    _exit(1);
+}
+
+// Sockets drop with the process. The lease is one short command, and without it the other
+// edges need not wait to know.
+static void
+hurry(struct host *host)
+{
+    bool can_release = host->phase < PHASE_RELEASING && !edge_is_alone(&host->edge) &&
+                       store_is_up(host->edge.store);
+    log_warn("leaving_at_once", "node=%s connections=%u", host->edge.node,
+             server_connections(host->server));
+    if (!can_release)
+        _exit(1);
+    host->phase = PHASE_HURRIED;
+    uv_timer_stop(&host->tick); // a renewal would bring it back
+    uv_timer_start(&host->leave_look, on_hurry_over, HURRY_MS, 0);
+    store_release(host->edge.store, host->edge.node, on_hurried_release, host);
+}
+
+static void
+on_leave_signal(struct host *host, int number)
+{
+    if (host->phase == PHASE_RUNNING) {
+        leave(host, number);
+    } else if (host->leave_signal == SIGUSR2 && number != SIGUSR2) {
+        host->leave_signal = number; // the one SIGUSR2 came before
+        log_info("leaving_already", "node=%s signal=%s connections=%u", host->edge.node,
+                 sigabbrev_np(number), server_connections(host->server));
+    } else if (host->worker == NULL) {
+        hurry(host);
+    } // else the parent kills when it is told twice
 }
 
 static void
@@ -328,20 +440,12 @@ on_signal(uv_signal_t *handle, int number)
     struct host *host = handle->data;
     char why[200];
     set_clocks(host);
-    if (number == SIGHUP) {
-        if (server_reload_tls(host->server, why) != 0)
-            log_error("tls_reload_failed", "reason=%s", log_quote(why));
-        else
-            log_info("tls_reloaded", "node=%s", host->edge.node);
-        return;
-    }
-    if (host->phase != PHASE_RUNNING && host->worker != NULL)
-        return;
-    if (host->phase != PHASE_RUNNING) {
-        log_warn("leaving_at_once", "node=%s", host->edge.node);
-        _exit(1);
-    }
-    leave(host, number == SIGTERM ? "TERM" : "INT");
+    if (number != SIGHUP)
+        on_leave_signal(host, number);
+    else if (server_reload_tls(host->server, why) != 0)
+        log_error("tls_reload_failed", "reason=%s", log_quote(why));
+    else
+        log_info("tls_reloaded", "node=%s", host->edge.node);
 }
 
 // Starting.
@@ -372,6 +476,7 @@ fill_edge(struct host *host)
         .max_connections = (uint32_t)s->connections_max,
         .devices = settings_device_policy(s),
         .max_devices = (uint32_t)s->devices_max,
+        .accept_rate = (uint32_t)s->connections_accept_rate,
     };
     edge->auth = &host->auth;
     auth_init(&host->auth, s);
@@ -473,7 +578,7 @@ open_server(struct host *host)
 static void
 start_handles(struct host *host)
 {
-    static const int numbers[3] = {SIGTERM, SIGINT, SIGHUP};
+    static const int numbers[4] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
     uv_prepare_init(&host->loop, &host->before_wait);
     uv_check_init(&host->loop, &host->after_wait);
     uv_idle_init(&host->loop, &host->no_wait);
@@ -486,7 +591,7 @@ start_handles(struct host *host)
     uv_check_start(&host->after_wait, on_after_wait);
     uv_timer_start(&host->tick, on_tick, 0, TICK_MS);
     uv_timer_start(&host->wheel_tick, on_wheel_tick, WHEEL_TICK_MS, WHEEL_TICK_MS);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         uv_signal_init(&host->loop, &host->signals[i]);
         host->signals[i].data = host;
         uv_signal_start(&host->signals[i], on_signal, numbers[i]);

@@ -64,8 +64,8 @@ peer_state(const struct peer *peer, uint64_t now_ms)
     return peer->is_unheard ? PEER_CUT_OFF : PEER_LIVES;
 }
 
-static uint32_t
-room_of(const struct peer *peer, uint64_t now_ms)
+uint32_t
+peer_room(const struct peer *peer, uint64_t now_ms)
 {
     if (peer->is_draining || peer->url[0] == '\0' || peer_state(peer, now_ms) != PEER_LIVES ||
         peer->connections >= peer->max_connections)
@@ -79,13 +79,13 @@ peers_rooms(const struct peers *peers, uint64_t now_ms, char *out, size_t size)
     const struct peer *best[ROOMS_MAX] = {NULL};
     size_t count = 0;
     for (const struct peer *peer = peers->table; peer != NULL; peer = peer->hh.next) {
-        uint32_t room = room_of(peer, now_ms);
+        uint32_t room = peer_room(peer, now_ms);
         if (room == 0)
             continue;
         size_t at = count < ROOMS_MAX ? count++ : ROOMS_MAX - 1;
-        if (best[at] != NULL && room_of(best[at], now_ms) >= room)
+        if (best[at] != NULL && peer_room(best[at], now_ms) >= room)
             continue;
-        for (; at > 0 && room_of(best[at - 1], now_ms) < room; at--)
+        for (; at > 0 && peer_room(best[at - 1], now_ms) < room; at--)
             best[at] = best[at - 1];
         best[at] = peer;
     }

@@ -74,6 +74,9 @@ struct peer *peers_take(struct peers *peers, const char *node);
 struct peer *peers_find(struct peers *peers, const char *node);
 void peers_hear(struct peers *peers, const Switchyard__Bus__V1__Heartbeat *beat, uint64_t now_ms);
 enum peer_state peer_state(const struct peer *peer, uint64_t now_ms);
+// Connections it takes still, as its last heartbeat told; 0: it leaves, is full or not known
+// to live.
+uint32_t peer_room(const struct peer *peer, uint64_t now_ms);
 // URLs of living edges with room, separated by spaces; at most 8 of them, most room first.
 void peers_rooms(const struct peers *peers, uint64_t now_ms, char *out, size_t size);
 // Frees those not heard of for ten minutes that nothing refers to.

@@ -374,7 +374,6 @@ void
 server_stop_accepting(struct server *server)
 {
     listener_stop(server->public_listener);
-    listener_stop(server->private_listener);
 }
 
 static void

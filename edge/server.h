@@ -57,7 +57,7 @@ int server_open(uv_loop_t *loop, const struct server_opts *opts, struct edge *ed
 // bus sent to very many connections a slice. At the end of every turn. True: there is more
 // to write, the next turn should come at once.
 bool server_flush(struct server *server);
-// No new sockets; those there stay.
+// No new sockets on the public port; those there stay.
 void server_stop_accepting(struct server *server);
 // Closes every WebSocket with this code, `per_turn` at a time.
 void server_close_all(struct server *server, enum close_code code, unsigned per_turn);

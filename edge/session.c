@@ -137,8 +137,10 @@ session_registered(struct session *session)
     session->edge->counters.logins++;
     session->heard_ms = session->edge->now_ms; // until now it waited for us
     tell_welcome(session);
-    if (session->state == SESSION_LIVE)
-        set_timer(session);
+    if (session->state != SESSION_LIVE)
+        return;
+    set_timer(session);
+    drain_add(session->edge, session);
 }
 
 bool
@@ -157,6 +159,7 @@ session_end(struct session *session, enum close_code code)
     session->state = SESSION_CLOSED;
     wheel_unset(&edge->wheel, &session->timer);
     broadcast_remove(edge, session);
+    drain_remove(edge, session);
     router_session_ended(session);
     if (session->user != NULL) {
         struct user *user = session->user;

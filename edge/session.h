@@ -38,6 +38,7 @@ struct session {
     uint64_t hello_id;       // id of the Hello, for the Welcome
     int64_t rate_credit;     // commands it may send, in thousandths; negative: debt
     uint64_t rate_at_ms;     // when the credit was counted
+    uint32_t drain_slot;     // place in the drain's order, from 1; 0: none
     uint32_t broadcast_seen; // number of the last broadcast it was given
     bool may_broadcast;      // set at login
     uint8_t state;           // enum session_state; changed by session.c only

@@ -131,8 +131,13 @@ const struct conf_row settings_rows[] = {
     ROW(NUMBER, "routes.max", CONF_INT, routes_max, "100000", 100, 100000000,
         "Users whose place is remembered, about 200 bytes each."),
 
-    ROW(NUMBER, "drain.timeout", CONF_DURATION, drain_timeout, "10s", 500, 10 * MINUTE,
-        "How long leaving may take after SIGTERM; then what is left is cut."),
+    ROW(NUMBER, "drain.timeout", CONF_DURATION, drain_timeout, "9s", 500, 10 * MINUTE,
+        "How long leaving may take after SIGTERM or SIGUSR2; then what is left is cut. Keep it "
+        "below what your supervisor waits before it kills (docker stop: 10 s)."),
+    ROW(NUMBER, "drain.delay", CONF_DURATION, drain_delay, "0", 0, 5 * MINUTE,
+        "Of that, how long the edge takes clients in while /readyz says 503 already: what a "
+        "balancer needs to notice. 0 suits clients that know several edges: they go on to the "
+        "next when they are answered 503."),
 
     ROW(STRING, "web.root", web_root, "", 4095,
         "Directory whose files the public port serves. Empty: none."),
@@ -247,6 +252,8 @@ complaint(const struct settings *s)
                "'-'";
     if (has_old_secret && strcmp(s->auth_hs256_kid, s->auth_hs256_old_kid) == 0)
         return "auth.hs256_old_kid must differ from auth.hs256_kid";
+    if (s->drain_delay > s->drain_timeout / 2)
+        return "drain.delay must be at most half of drain.timeout: the clients need the rest";
     if (!is_loopback(s->listen_host) && !settings_need_token(s))
         return "listen.host is not loopback, so clients must bring tokens: set auth.hs256_secret";
     if (!is_loopback(s->listen_host) && s->origins_allowed[0] == '\0')

@@ -55,6 +55,7 @@ struct settings {
     int64_t routes_ttl;
     int64_t routes_max;
     int64_t drain_timeout;
+    int64_t drain_delay;
     const char *web_root;
     int64_t workers_count;
     bool workers_pin;

@@ -47,12 +47,13 @@ struct crew {
     unsigned running; // processes
     unsigned port;
     int port_fd;   // keeps the port
-    int signal_fd; // SIGCHLD, SIGTERM, SIGINT, SIGHUP
+    int signal_fd; // SIGCHLD, SIGTERM, SIGINT, SIGUSR2, SIGHUP
     sigset_t old_mask;
     cpu_set_t cores; // those we may run on
     pid_t parent;
     uint64_t now_ms;
     uint64_t kill_ms; // when leaving is over; 0: not leaving
+    int leave_signal; // why
     bool is_hurried;
     bool was_said; // that all listen
     int code;
@@ -271,9 +272,15 @@ leave(struct crew *crew)
 static void
 on_leave_signal(struct crew *crew, int number)
 {
+    int before = crew->leave_signal;
+    crew->leave_signal = number;
     if (crew->kill_ms == 0) {
         log_info("leaving", "signal=%s workers=%u", sigabbrev_np(number), crew->running);
         leave(crew);
+        return;
+    }
+    if (before == SIGUSR2 && number != SIGUSR2) {
+        log_info("leaving_already", "signal=%s workers=%u", sigabbrev_np(number), crew->running);
         return;
     }
     log_warn("leaving_at_once", "workers=%u", crew->running);
@@ -429,7 +436,7 @@ wait_for_news(struct crew *crew)
 static void
 take_signals(struct crew *crew)
 {
-    static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP};
+    static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGUSR2, SIGHUP};
     sigset_t set;
     sigemptyset(&set);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)

@@ -6,8 +6,9 @@
 //    whole edge with its own node id; the kernel spreads new sockets over them.
 // 3. A worker that ends unasked is started again: 100 ms later, and twice as late each time
 //    up to 5 s, until one has lived for 30 s. It has a new incarnation.
-// 4. SIGTERM, SIGINT: every worker gets SIGTERM, once; the parent ends when all have. A
-//    second one kills them. SIGHUP is passed on.
+// 4. SIGTERM, SIGINT, SIGUSR2: every worker gets SIGTERM, once; the parent ends when all
+//    have. A second one kills them, but for a SIGTERM or SIGINT after a SIGUSR2 (host.h).
+//    SIGHUP is passed on.
 //
 // Failures:
 //   a worker's first start finds the settings wrong    the others are ended, EXIT_CONFIG

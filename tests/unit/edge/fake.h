@@ -127,6 +127,7 @@ struct conn {
     bool is_open; // session_closed was not called
     bool is_closing;
     enum close_code code;
+    size_t backlog;      // what conn_backlog answers
     size_t full_in;      // n: the nth push from now finds the queue full; 0: none
     struct heard *heard; // events, oldest first
     struct heard *last_heard;

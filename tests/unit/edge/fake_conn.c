@@ -71,8 +71,7 @@ conn_close(struct conn *conn, enum close_code code)
 size_t
 conn_backlog(const struct conn *conn)
 {
-    (void)conn;
-    return 0;
+    return conn->backlog;
 }
 
 enum codec_format

@@ -791,7 +791,7 @@ without_descriptors_a_client_is_sent_away_and_the_others_wait(void **state)
 }
 
 static void
-after_stop_accepting_nobody_comes_and_those_there_stay(void **state)
+after_stop_accepting_nobody_comes_to_the_public_port_and_those_there_stay(void **state)
 {
     struct edge *rig = *state;
     assert_true(server_port(rig->server) > 0);
@@ -808,6 +808,10 @@ after_stop_accepting_nobody_comes_and_those_there_stay(void **state)
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), -1);
     assert_int_equal(errno, ECONNREFUSED);
+    close(fd);
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    at.sin_port = htons((uint16_t)server_private_port(rig->server));
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
     close(fd);
     client_send_frame(&client, BINARY, true, "still", 5);
     client_expect(&client, BINARY, "still", 5);
@@ -1249,7 +1253,7 @@ main(void)
         UNOPENED(a_limit_of_descriptors_that_is_too_high_is_lowered),
         UNOPENED(a_limit_of_descriptors_that_is_too_low_is_raised),
         OPENED(without_descriptors_a_client_is_sent_away_and_the_others_wait),
-        OPENED(after_stop_accepting_nobody_comes_and_those_there_stay),
+        OPENED(after_stop_accepting_nobody_comes_to_the_public_port_and_those_there_stay),
         UNOPENED(a_port_that_is_taken_is_named),
         OPENED(a_second_edge_on_the_same_port_is_told),
         OPENED(edges_that_say_so_share_the_public_port_but_not_the_private_one),
