@@ -74,10 +74,16 @@ arm(struct switchyard_client *client)
     uv_timer_start(&client->timer, on_timer, due > now ? due - now : 0, 0);
 }
 
+static const struct ws_url *
+url_at(const struct switchyard_client *client, unsigned index)
+{
+    return index == CORE_URL_GIVEN ? core_given_url(client->core) : &client->urls[index];
+}
+
 static void
 tell_state(struct switchyard_client *client, struct core_event *event)
 {
-    event->state.url = client->urls[event->url].text;
+    event->state.url = url_at(client, event->url)->text;
     if (client->on_state != NULL)
         client->on_state(client->arg, client, &event->state);
     if (event->state.state == SWITCHYARD_CLOSED && client->owns_loop)
@@ -261,7 +267,7 @@ act(struct switchyard_client *client)
         if (action.kind == CORE_NOTHING)
             return;
         if (action.kind == CORE_CONNECT)
-            transport_connect(client->transport, &client->urls[action.url]);
+            transport_connect(client->transport, url_at(client, action.url));
         else
             transport_disconnect(client->transport, action.code);
     }
@@ -321,6 +327,10 @@ make_core(struct switchyard_client *client, const struct switchyard_options *opt
         .max_queue_count = options->max_queue_count ? options->max_queue_count
                                                     : DEFAULT_QUEUE_COUNT,
     };
+    for (unsigned i = 0; i < client->url_count; i++) {
+        core.takes_wss |= client->urls[i].is_tls;
+        core.takes_ws |= !client->urls[i].is_tls;
+    }
     *error = SWITCHYARD_ESYSTEM;
     if (uv_random(NULL, NULL, core.seed, sizeof(core.seed), 0, NULL) != 0)
         return false;

@@ -11,7 +11,8 @@
 //                          not before the time the edge named
 //   HTTP 401, 403       -> CLOSED: the same request would be refused again
 //   terminal close code -> CLOSED; 4004 (token expired) only unless a new token is to be had
-//   GoAway              -> stay until the time it names, finish what is in flight, next URL
+//   GoAway              -> stay until the time it names, finish what is in flight, then the
+//                          URL it gave, or the next; lost before: come back at that time
 //   lost connection     -> what is in flight ends UNKNOWN, what is queued waits on
 #include "lib/client-c/core_private.h"
 
@@ -72,6 +73,8 @@ core_new(const struct core_options *options, int *error)
         return NULL;
     core->rng = options->seed[0];
     core->url_count = options->url_count;
+    core->takes_ws = options->takes_ws;
+    core->takes_wss = options->takes_wss;
     core->url = (unsigned)(core_draw(core) % options->url_count);
     core->on_token = options->on_token;
     core->token_arg = options->arg;
@@ -127,6 +130,12 @@ unsigned
 core_url(const struct core *core)
 {
     return core->url;
+}
+
+const struct ws_url *
+core_given_url(const struct core *core)
+{
+    return &core->given;
 }
 
 size_t

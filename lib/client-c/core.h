@@ -6,6 +6,12 @@
 // actions with core_take_action until there is none, writes what core_write_size tells while
 // the connection takes it, and calls core_advance at core_deadline.
 //
+// GoAway: at the time it names the core hangs up and connects anew, first to the address it
+// names (CORE_URL_GIVEN), then to those of the owner. It closes before it connects: so an
+// edge's "replaced" is never its own doing, no message comes twice, and no send has two
+// connections. What is sent meanwhile waits in the queue; what is in flight is waited for, as
+// long as the edge stays.
+//
 // Time is milliseconds of a clock that never goes back.
 #pragma once
 
@@ -15,6 +21,7 @@
 
 #include "lib/client-c/encode.h"
 #include "lib/client-c/include/switchyard/client.h"
+#include "lib/client-c/ws_url.h"
 
 // Each number's reason: one row here, tests on both sides of it.
 #define CORE_CONNECT_MS 10000 // name, TCP, TLS and upgrade together
@@ -32,10 +39,15 @@
 #define CORE_RETRY_MOST_MS 120000 // at most so long an edge may keep us waiting
 #define CORE_BATCH_BYTES 16384    // sends joined into one WebSocket message
 
+// In place of an index into the owner's URLs: the one an edge gave, see core_given_url.
+#define CORE_URL_GIVEN SWITCHYARD_MAX_URLS
+
 struct core;
 
 struct core_options {
     unsigned url_count;
+    bool takes_ws;    // what an edge may send us to: the kinds the owner's URLs have, so that
+    bool takes_wss;   // nobody is led from wss to ws
     uint64_t seed[3]; // random: one for names and jitter, two as key of the duplicate filter
     const char *token;
     switchyard_token_cb *on_token;
@@ -54,7 +66,8 @@ void core_free(struct core *core); // tells nobody
 
 enum switchyard_state core_state(const struct core *core);
 const char *core_device(const struct core *core);
-unsigned core_url(const struct core *core); // index of the URL in use or next
+unsigned core_url(const struct core *core);                   // index of the URL in use or next
+const struct ws_url *core_given_url(const struct core *core); // while an index names it
 size_t core_pending(const struct core *core);
 
 // Inputs from the owner. Those that can fail answer as in client.h.

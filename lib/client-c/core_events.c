@@ -216,6 +216,19 @@ on_failure(struct core *core, uint64_t id, const Switchyard__V1__Failure *failur
     };
 }
 
+// A hint, as good as the edge: what is no address, or another kind than the owner's, is
+// left alone.
+static void
+take_given_url(struct core *core, const char *text)
+{
+    struct ws_url url;
+    core->was_given = ws_url_parse(text, &url) && (url.is_tls ? core->takes_wss : core->takes_ws);
+    if (!core->was_given)
+        return;
+    core->given = url;
+    core->not_before_ms[CORE_URL_GIVEN] = 0;
+}
+
 static void
 on_goaway(struct core *core, const Switchyard__V1__GoAway *goaway, uint64_t now_ms,
           struct core_event *event)
@@ -227,7 +240,13 @@ on_goaway(struct core *core, const Switchyard__V1__GoAway *goaway, uint64_t now_
         wait_ms = CORE_RETRY_MOST_MS;
     core->goaway_ms = now_ms + wait_ms;
     event->kind = CORE_EVENT_GOAWAY;
-    event->goaway = (struct switchyard_goaway){.text = goaway->text, .reconnect_in_ms = wait_ms};
+    take_given_url(core, goaway->url);
+    event->goaway = (struct switchyard_goaway){
+        .text = goaway->text,
+        .reconnect_in_ms = wait_ms,
+        .url = core->was_given ? core->given.text : "",
+        .reason = (int)goaway->reason,
+    };
 }
 
 // May leave *event empty: not everything an edge says is for the owner.

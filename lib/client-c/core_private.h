@@ -22,6 +22,8 @@ struct core_change {
 
 struct core {
     unsigned url_count;
+    bool takes_ws;
+    bool takes_wss;
     switchyard_token_cb *on_token;
     void *token_arg;
     char *token; // in use; "" for none
@@ -38,10 +40,12 @@ struct core {
     bool needs_new_token;     // the last one has expired
 
     unsigned url;
-    uint64_t not_before_ms[SWITCHYARD_MAX_URLS]; // what each edge asked us to wait
-    unsigned failures;                           // in a row
-    uint32_t failure_retry_ms;                   // from a Failure that answered our Hello
-    char failure_text[CORE_TEXT_SIZE];           // of the same; "": none
+    struct ws_url given;                             // by the last GoAway that gave one
+    bool was_given;                                  // and not tried yet
+    uint64_t not_before_ms[SWITCHYARD_MAX_URLS + 1]; // what each edge asked us to wait
+    unsigned failures;                               // in a row
+    uint32_t failure_retry_ms;                       // from a Failure that answered our Hello
+    char failure_text[CORE_TEXT_SIZE];               // of the same; "": none
     uint64_t rng;
 
     uint8_t *urgent; // a Hello or a Ping to write before anything else

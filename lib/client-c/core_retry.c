@@ -12,14 +12,22 @@ core_draw(struct core *core)
     return z ^ (z >> 31);
 }
 
+// Who comes from a given URL starts anywhere in the list: others were sent there, too.
+static unsigned
+place_in_list(struct core *core)
+{
+    return core->url < core->url_count ? core->url : (unsigned)(core_draw(core) % core->url_count);
+}
+
 // The next URL in the list that does not want us to wait, or else the one that wants it
 // least.
 static void
 choose_url(struct core *core, uint64_t now_ms)
 {
-    unsigned best = (core->url + 1) % core->url_count;
+    unsigned from = place_in_list(core);
+    unsigned best = (from + 1) % core->url_count;
     for (unsigned i = 1; i <= core->url_count; i++) {
-        unsigned at = (core->url + i) % core->url_count;
+        unsigned at = (from + i) % core->url_count;
         if (core->not_before_ms[at] <= now_ms) {
             best = at;
             break;
@@ -73,7 +81,11 @@ core_fail(struct core *core, unsigned code, const char *text, uint64_t now_ms)
     if (goaway_ms != UINT64_MAX) {
         // The edge told us when to come; it has spread its clients' times itself.
         core->failures = 0;
-        choose_url(core, now_ms);
+        if (core->was_given)
+            core->url = CORE_URL_GIVEN;
+        else
+            choose_url(core, now_ms);
+        core->was_given = false;
         wait_to_retry(core, goaway_ms > now_ms ? goaway_ms - now_ms : 0, code, text, now_ms);
         return;
     }

@@ -14,6 +14,7 @@ rig_options(unsigned url_count, uint64_t seed)
 {
     return (struct core_options){
         .url_count = url_count,
+        .takes_ws = true,
         .seed = {seed, 2, 3},
         .user = "alice",
         .max_queue_bytes = 4096,
@@ -93,6 +94,8 @@ take_event(struct rig *rig)
     case CORE_EVENT_GOAWAY:
         rig->goaway_count++;
         rig->goaway_ms = event.goaway.reconnect_in_ms;
+        rig->goaway_reason = event.goaway.reason;
+        snprintf(rig->goaway_url, sizeof(rig->goaway_url), "%s", event.goaway.url);
         return true;
     case CORE_EVENT_OUTCOME:
         rig->outcome_count++;

@@ -30,6 +30,8 @@ struct rig {
     unsigned message_count;
     unsigned goaway_count;
     uint32_t goaway_ms;
+    int goaway_reason;
+    char goaway_url[128];
     unsigned outcome_count;
     unsigned connect_count;
     unsigned connect_url;

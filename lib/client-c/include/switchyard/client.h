@@ -142,6 +142,9 @@ struct switchyard_outcome {
 struct switchyard_goaway {
     const char *text;
     uint32_t reconnect_in_ms; // the client moves by itself then; nothing to do
+    const char *url;          // where it tries first; "": where options.urls say
+    int reason;               // switchyard.v1.GoAwayReason: 1 the edge leaves, 2 it has lost the
+                              // directory, 3 it has lost the other edges; 0 or newer: unknown
 };
 
 typedef void switchyard_state_cb(void *arg, struct switchyard_client *client,
@@ -163,8 +166,9 @@ struct switchyard_options {
     size_t size; // of this struct, so that it may grow: SWITCHYARD_OPTIONS_INIT sets it
 
     // ws://host[:port][/path] or wss://..., tried in order, starting at one picked at random;
-    // the path defaults to /ws. 1 to SWITCHYARD_MAX_URLS. For wss the host is a name or an
-    // IPv4 address.
+    // the path defaults to /ws. An edge that leaves may name another one, which is tried first:
+    // wss only if one of these is, ws likewise. 1 to SWITCHYARD_MAX_URLS. For wss the host is
+    // a name or an IPv4 address.
     const char *const *urls;
     size_t url_count;
 
