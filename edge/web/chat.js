@@ -138,6 +138,7 @@ class Line {
     this.edges = edges;
     this.token = token;
     this.turn = 0; // which of the edges comes next
+    this.given = null; // the one an edge that leaves has named
     this.failures = 0;
     this.waiting = new Map(); // id -> the line of a send without an outcome
     this.lastId = 0;
@@ -146,7 +147,8 @@ class Line {
   }
 
   open() {
-    const url = this.edges[this.turn++ % this.edges.length];
+    const url = this.given || this.edges[this.turn++ % this.edges.length];
+    this.given = null;
     show('connecting', `connecting to ${url}`);
     let socket;
     try {
@@ -157,7 +159,7 @@ class Line {
     }
     this.socket = socket;
     this.url = url;
-    this.returnAfterMs = null;
+    this.returnAt = null;
     const ours = (handler) => (event) => {
       if (this.socket === socket) handler(event);
     };
@@ -245,7 +247,9 @@ class Line {
 
   onGoAway(goAway) {
     note(goAway.text || 'this edge is leaving');
-    this.returnAfterMs = goAway.reconnectAfterMs || 0;
+    this.returnAt = Date.now() + (goAway.reconnectAfterMs || 0);
+    // Never from wss to ws.
+    if (goAway.url && goAway.url.split(':')[0] === this.url.split(':')[0]) this.given = goAway.url;
   }
 
   send(to, text) {
@@ -276,7 +280,9 @@ class Line {
     }
     const ceiling = Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** this.failures);
     // Jitter, so that a thousand tabs do not come back in the same moment.
-    const pause = Math.round(Math.random() * Math.max(ceiling, this.returnAfterMs || 0));
+    // An edge that leaves has spread its clients itself.
+    const pause = this.returnAt === null ? Math.round(Math.random() * ceiling)
+                                         : Math.max(0, this.returnAt - Date.now());
     this.failures++;
     show('waiting', `connection lost (${code}), again in ${(pause / 1000).toFixed(1)} s`);
     this.openTimer = setTimeout(() => this.open(), pause);
