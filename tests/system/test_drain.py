@@ -8,7 +8,7 @@ import threading
 import time
 
 from client import SCALE, Refused
-from cluster import BIN, LEASE_S, Case, wait_until
+from cluster import BIN, LEASE_S, SANITIZED, Case, wait_until
 from test_workers import one_on_each, wait_workers
 
 CODE = 1012
@@ -262,6 +262,36 @@ class Messages(Case):
             listener.wait()
         self.assertEqual(listener.returncode, 0, err)
         self.assertEqual(re.findall(r"\b(one|two)\b", out), ["one", "two"])
+
+
+class Many(Case):
+    # Slow builds move less; the promises are the same.
+    USERS = 300 if SANITIZED else 2000
+
+    def test_two_thousand_are_told_and_paced_and_back_elsewhere(self):
+        cluster = self.own().start(edges=("edge-a", "edge-b", "edge-c"), sweeper=False)
+        time.sleep(1.2)
+        edge = cluster["edge-a"]
+        ports = ",".join(str(cluster[name].port) for name in ("edge-a", "edge-b", "edge-c"))
+        exodus = subprocess.Popen([os.path.join(BIN, "exodus"), "--edges", ports, "--users", str(self.USERS)],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            self.assertEqual(exodus.stdout.readline(), "ready\n")
+            leaving(edge)
+            self.assertEqual(edge.process.wait(15 * SCALE), 0)
+            out, err = exodus.communicate(timeout=60 * SCALE)
+        finally:
+            exodus.kill()
+            exodus.wait()
+        book = json.loads(out)
+        self.assertEqual((exodus.returncode, err), (0, ""), book)
+        self.assertEqual((book["no_url"], book["refused"]), (0, 0), book)
+        planned = int(re.search(r"drain_started .*\bper_s=(\d+)", edge.log()).group(1))
+        self.assertLess(book["most_in_1s"], planned * 1.3 + 50 * SCALE, book)
+        here = [cluster[name].counters()["logins"] for name in ("edge-b", "edge-c")]
+        for count in here:  # equal room, so equal shares: five sigma and more
+            self.assertGreater(count, self.USERS * 0.35, here)
+        print(json.dumps(book))
 
 
 class Workers(Case):
