@@ -87,7 +87,7 @@ struct edge_limits {
     uint32_t max_connections;
     enum device_policy devices; // what a login takes the place of
     uint32_t max_devices;       // of one user
-    uint32_t accept_rate; // sockets a second, 0: no limit; see drain.h
+    uint32_t accept_rate;       // sockets a second, 0: no limit; see drain.h
 };
 
 struct edge {
