@@ -156,6 +156,16 @@ is_unknown(int error)
     return error == SY_ETIME || error == SY_ELOST;
 }
 
+// What is known of a link's epoch orders the logins after it, too.
+static void
+learn_epoch(struct link_state *link, uint64_t epoch)
+{
+    link->known = LINK_WRITTEN;
+    link->epoch = epoch;
+    if (epoch > link->user->epoch)
+        link->user->epoch = epoch;
+}
+
 static void
 tell_watchers(struct link_state *link, const struct store_registered *answer)
 {
@@ -208,8 +218,7 @@ on_registered(void *arg, int error, const struct store_registered *answer)
     if (error == 0 && answer->is_superseded) {
         link_superseded(link);
     } else if (error == 0) {
-        link->known = LINK_WRITTEN;
-        link->epoch = answer->epoch;
+        learn_epoch(link, answer->epoch);
         link->edge->counters.registers++;
         tell_watchers(link, answer);
         kick_displaced(link, answer);
@@ -239,12 +248,11 @@ on_verified(void *arg, int error, enum store_verdict verdict, const struct store
     if (error == 0) {
         link->must_verify = false;
         link->edge->counters.verifies++;
-        link->known = LINK_WRITTEN;
         link->edge->counters.rewritten += verdict == STORE_REWRITTEN;
         if (verdict == STORE_SUPERSEDED) {
             link_superseded(link);
         } else {
-            link->epoch = answer->epoch;
+            learn_epoch(link, answer->epoch);
             tell_watchers(link, answer);
             kick_displaced(link, answer); // older logins, which nobody has told
         }
@@ -267,8 +275,7 @@ on_looked(void *arg, int error, const struct link *rows, size_t count)
         if (strcmp(row->device, link->device) != 0)
             continue;
         if (strcmp(row->node, link->edge->node) == 0 && row->connection == link->connection) {
-            link->known = LINK_WRITTEN;
-            link->epoch = row->epoch;
+            learn_epoch(link, row->epoch);
             tell_session(link);
         } // another's: register finds out which login is newer
     }
@@ -298,6 +305,16 @@ may_write(const struct edge *edge)
 }
 
 static void
+begin_register(struct link_state *link)
+{
+    struct link row = row_of(link);
+    // All links before this one that were written are older logins, of this edge.
+    row.epoch = link->user->epoch;
+    store_register(link->edge->store, link->user->id, &row, link->edge->now_ms - link->login_ms,
+                   on_registered, link);
+}
+
+static void
 begin(struct link_state *link, enum due due)
 {
     struct store *store = link->edge->store;
@@ -306,7 +323,7 @@ begin(struct link_state *link, enum due due)
     if (due == DUE_LOOK)
         store_resolve(store, user, NULL, 0, on_looked, link);
     else if (due == DUE_REGISTER)
-        store_register(store, user, &row, link->edge->now_ms - link->login_ms, on_registered, link);
+        begin_register(link);
     else if (due == DUE_UNREGISTER)
         store_unregister(store, user, &row, on_unregistered, link);
     else

@@ -19,7 +19,8 @@ struct user {
     struct link_state *links; // the registry's, oldest first
     struct user *next_queued; // in the registry's work queue
     bool is_queued;
-    bool is_busy; // a registry operation is under way
+    bool is_busy;   // a registry operation is under way
+    uint64_t epoch; // the highest of its links that the directory told us; 0: none
     uint8_t id_len;
     char id[];
 };

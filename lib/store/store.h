@@ -57,8 +57,8 @@ struct store_registered {
     const char *const *watchers;
 };
 typedef void store_register_cb(void *arg, int error, const struct store_registered *answer);
-// link->epoch is not read; the login was age_ms ago. Adds to the node's index first, then
-// writes the row.
+// The login was age_ms ago, and after the one of link->epoch (0: none known). Adds to the
+// node's index first, then writes the row.
 void store_register(struct store *store, const char *user, const struct link *link, uint64_t age_ms,
                     store_register_cb *done, void *arg);
 

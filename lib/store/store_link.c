@@ -251,7 +251,8 @@ store_register(struct store *store, const char *user, const struct link *link, u
     send_index(call, "SADD", on_index_added);
     store_call_eval(&call->call, on_registered, SCRIPT_REGISTER, 2,
                     EVAL_ARGV(user_key, watch_key, call->device, row.owner, row.rest, age,
-                              device_policy_name(store->opts.devices), store->max_devices));
+                              device_policy_name(store->opts.devices), store->max_devices,
+                              row.epoch));
 }
 
 // Unregister.

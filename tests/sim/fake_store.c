@@ -308,6 +308,8 @@ run_register(struct redis *redis, struct call *call)
     const struct row *row = find_row(redis, call->user, call->link.device);
     uint64_t now_us = redis->world->now_ms * 1000 + 1;
     uint64_t epoch = now_us - call->number * 1000;
+    if (call->number > 0 && call->link.epoch >= epoch && call->link.epoch < now_us)
+        epoch = call->link.epoch + 1;
     add_member(redis, call->link.node, call->user, call->link.device);
     if (row != NULL && !is_same_owner(&row->link, &call->link)) {
         if (row->link.epoch > epoch && row->link.epoch <= now_us) {

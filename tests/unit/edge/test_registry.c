@@ -198,6 +198,21 @@ a_register_tells_how_long_ago_the_login_was(void **state)
 }
 
 static void
+a_register_tells_the_epoch_of_the_login_before_it_on_this_edge(void **state)
+{
+    struct rig *rig = *state;
+    hello(rig, "alice", "phone");
+    struct call *first = call_of(&rig->store, CALL_REGISTER);
+    assert_int_equal(first->link.epoch, 0);
+    hello(rig, "alice", "phone"); // while the first is on its way
+    hello(rig, "bob", "phone");
+    answer_registered(first, 77);
+    answer_done(call_of(&rig->store, CALL_UNREGISTER), 0);
+    assert_int_equal(call_for(&rig->store, CALL_REGISTER, "alice")->link.epoch, 77);
+    assert_int_equal(call_for(&rig->store, CALL_REGISTER, "bob")->link.epoch, 0);
+}
+
+static void
 a_register_that_comes_after_a_newer_login_closes(void **state)
 {
     struct rig *rig = *state;
@@ -493,6 +508,7 @@ main(void)
         RIG_TEST(a_look_that_finds_nothing_registers),
         RIG_TEST(a_look_that_finds_another_link_leaves_it_to_register_which_is_newer),
         RIG_TEST(a_register_tells_how_long_ago_the_login_was),
+        RIG_TEST(a_register_tells_the_epoch_of_the_login_before_it_on_this_edge),
         RIG_TEST(a_register_that_comes_after_a_newer_login_closes),
         RIG_TEST(a_client_that_goes_during_a_register_that_is_refused_leaves_nothing),
         RIG_TEST(a_look_without_answer_looks_again),

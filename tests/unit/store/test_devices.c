@@ -342,6 +342,26 @@ a_late_login_beats_the_login_before_it(void **state)
 }
 
 static void
+a_late_login_is_newer_than_the_one_before_it_on_its_edge(void **state)
+{
+    (void)state;
+    struct link theirs = link_of(NODE_B, 1, "phone");
+    struct link before = link_of(NODE_A, 2, "phone");
+    struct link late = link_of(NODE_A, 3, "phone");
+    do_register(&many, &theirs, 0);
+    before.epoch = do_register(&many, &before, 0).epoch; // was long on its way
+    server_ask(&server, "HDEL sy:user:{ann} phone");
+    put_row(&theirs); // and has gone, so that theirs was written again
+    late.epoch = before.epoch;
+    struct seen seen = do_register(&many, &late, 5000);
+    assert_false(seen.is_superseded);
+    assert_int_equal(seen.epoch, before.epoch + 1);
+    late.connection = 4;
+    late.epoch = redis_us() + 60000000; // from before the clock went back
+    assert_true(do_register(&many, &late, 5000).is_superseded);
+}
+
+static void
 a_late_login_of_the_same_node_keeps_the_newers_index_entry(void **state)
 {
     (void)state;
@@ -431,6 +451,7 @@ main(void)
         TEST(a_late_login_has_the_epoch_of_its_time),
         TEST(a_late_login_does_not_beat_the_login_after_it),
         TEST(a_late_login_beats_the_login_before_it),
+        TEST(a_late_login_is_newer_than_the_one_before_it_on_its_edge),
         TEST(a_late_login_of_the_same_node_keeps_the_newers_index_entry),
         TEST(a_register_carried_out_before_does_not_stand_in_its_own_way),
         TEST(a_row_from_the_future_is_older_than_a_late_login),
