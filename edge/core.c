@@ -244,10 +244,17 @@ edge_on_store_state(void *arg, bool up, const char *why)
 bool
 edge_is_ready(const struct edge *edge, const char **why)
 {
-    *why = "ready";
+    bool can_serve = edge_can_serve(edge, why);
     if (edge->is_draining)
         *why = "leaving";
-    else if (edge_is_alone(edge))
+    return can_serve && !edge->is_draining;
+}
+
+bool
+edge_can_serve(const struct edge *edge, const char **why)
+{
+    *why = "ready";
+    if (edge_is_alone(edge))
         return true;
     else if (!bus_is_up(edge->bus))
         *why = "not connected to NATS";

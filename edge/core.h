@@ -144,6 +144,8 @@ void edge_on_store_state(void *arg, bool up, const char *why);
 // Takes new clients: the lease is held and the bus hears itself, or the edge is alone.
 // If not, *why is a word for people.
 bool edge_is_ready(const struct edge *edge, const char **why);
+// The same, but for leaving.
+bool edge_can_serve(const struct edge *edge, const char **why);
 // Not ready from now on, and the other edges and the directory are told so. Clients are
 // told by a drain.
 void edge_start_drain(struct edge *edge);

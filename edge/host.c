@@ -195,7 +195,8 @@ edge_handshake_policy(struct edge *edge, struct handshake_policy *policy)
     struct host *host = host_of(edge);
     const char *why;
     // While balancers have not noticed, they still bring clients.
-    bool is_ready = edge_is_ready(edge, &why) || host->phase == PHASE_NOTICE;
+    bool is_ready = host->phase == PHASE_NOTICE ? edge_can_serve(edge, &why)
+                                                : edge_is_ready(edge, &why);
     peers_rooms(&edge->peers, edge->now_ms, host->rooms, sizeof(host->rooms));
     *policy = (struct handshake_policy){
         .origins = host->settings->origins_allowed,

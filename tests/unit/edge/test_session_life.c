@@ -264,7 +264,14 @@ an_edge_that_leaves_is_not_ready(void **state)
 {
     struct rig *rig = *state;
     const char *why;
+    registry_tick(&rig->edge);
+    answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
     edge_start_drain(&rig->edge);
+    assert_false(edge_is_ready(&rig->edge, &why));
+    assert_string_equal(why, "leaving");
+    assert_true(edge_can_serve(&rig->edge, &why));
+    rig->bus.is_up = false;
+    assert_false(edge_can_serve(&rig->edge, &why));
     assert_false(edge_is_ready(&rig->edge, &why));
     assert_string_equal(why, "leaving");
 }

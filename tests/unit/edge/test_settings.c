@@ -113,6 +113,18 @@ workers_need_a_cluster_to_reach_each_other(void **state)
 }
 
 static void
+the_delay_leaves_half_of_the_drain_to_the_clients(void **state)
+{
+    (void)state;
+    struct settings s = defaults();
+    s.drain_timeout = 9000;
+    s.drain_delay = 4500;
+    expect(&s, NULL);
+    s.drain_delay = 4501;
+    expect(&s, "drain.delay must be at most half of drain.timeout");
+}
+
+static void
 each_worker_has_a_private_port(void **state)
 {
     (void)state;
@@ -306,6 +318,7 @@ main(void)
         cmocka_unit_test(a_node_name_must_fit_a_subject),
         cmocka_unit_test(nats_and_redis_go_together),
         cmocka_unit_test(workers_need_a_cluster_to_reach_each_other),
+        cmocka_unit_test(the_delay_leaves_half_of_the_drain_to_the_clients),
         cmocka_unit_test(each_worker_has_a_private_port),
         cmocka_unit_test(certificate_and_key_go_together),
         cmocka_unit_test(a_secret_means_tokens_unless_development_is_said),
