@@ -18,6 +18,7 @@
 #define BACKOFF_MAX_MS 20000u
 #define STABLE_US 5000000u
 #define RETRY_AFTER_MS 1000u
+#define FAREWELL_US 2000000u // for the answer to a close
 #define ARENA_SIZE (1 << 20)
 
 uint64_t
@@ -121,6 +122,30 @@ backoff_us(struct person *person)
         person->failures++;
     uint32_t delay = BACKOFF_MIN_MS + draw(&person->people->random, spread + 1);
     return (delay < BACKOFF_MAX_MS ? delay : BACKOFF_MAX_MS) * 1000ull;
+}
+
+// Even ones leave at the time a GoAway has named, odd ones wait to be closed.
+static bool
+leaves_at_slot(const struct person *person)
+{
+    return person->has_slot && !person->is_leaving && person->number % 2 == 0;
+}
+
+static void
+await_sign(struct person *person, uint64_t now)
+{
+    person->due_us = now + (person->is_leaving ? FAREWELL_US : person->quiet_us);
+    if (leaves_at_slot(person) && person->slot_us < person->due_us)
+        person->due_us = person->slot_us;
+}
+
+static void
+say_farewell(struct person *person, uint64_t now)
+{
+    person->is_leaving = true;
+    ws_client_send_close(&person->socket, CLOSE_NORMAL);
+    await_sign(person, now);
+    people_push(person);
 }
 
 static void
@@ -256,10 +281,10 @@ people_welcome(struct person *person, const Switchyard__V1__Welcome *welcome)
         return;
     move(person, PERSON_LIVE);
     person->logins++;
-    person->has_slot = false;
+    person->has_slot = person->is_leaving = false;
     person->live_us = now;
     person->quiet_us = welcome->ping_interval_ms * 1000 + ATTEMPT_US;
-    person->due_us = now + person->quiet_us;
+    await_sign(person, now);
     person->node = node_number(people, welcome->node);
     person->connection = welcome->connection;
     measures->now.logins++;
@@ -309,8 +334,8 @@ people_on_ready(struct person *person, uint32_t events)
         wrong = ws_client_on_writable(&person->socket);
     if (wrong == NULL && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
         wrong = ws_client_on_readable(&person->socket, &handler);
-    if (person->state == PERSON_LIVE)
-        person->due_us = now_us() + person->quiet_us;
+    if (person->state == PERSON_LIVE && !person->is_leaving)
+        await_sign(person, now_us());
     if (wrong != NULL)
         lose(person, false);
     else
@@ -335,6 +360,8 @@ on_due(struct person *person, uint64_t now)
     if (person->state == PERSON_AWAY) {
         if (!person->is_affected || !person->people->is_held)
             start(person, now);
+    } else if (person->state == PERSON_LIVE && leaves_at_slot(person) && person->slot_us <= now) {
+        say_farewell(person, now);
     } else if (person->state == PERSON_LIVE) {
         lose(person, true);
     } else {

@@ -1,7 +1,8 @@
 // people.h: thousands of users that behave as a good client does.
 //
 // A user logs in at an edge and, when that connection ends, comes back to another one after a
-// pause: the SDK's backoff with full jitter, or the time and place a GoAway named. It stays
+// pause: the SDK's backoff with full jitter, or the time and place a GoAway named. Every other
+// user leaves by itself at that time, the rest wait for the edge's close. It stays
 // away after a terminal close code (4001 and its like), closes a connection on which
 // nothing was heard for a ping interval and ten seconds, and gives a connection attempt ten
 // seconds.
@@ -44,6 +45,7 @@ struct person {
     uint8_t failures;    // since it was last live for long
     bool is_affected;    // it was on a victim when that was last said
     bool has_slot;       // a GoAway named the time and perhaps the edge
+    bool is_leaving;     // it has said so, at its slot
     uint16_t node;       // of people->nodes, while LIVE
     uint64_t connection; // number on that node
     uint64_t due_us;     // OPENING: give up; AWAY: try; LIVE: nothing was heard

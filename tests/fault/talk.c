@@ -41,7 +41,7 @@ bool
 people_send(struct people *people, uint32_t from, uint32_t to, uint64_t now)
 {
     struct person *person = &people->members[from];
-    if (person->state != PERSON_LIVE)
+    if (person->state != PERSON_LIVE || person->is_leaving)
         return false;
     bool is_affected = person->is_affected || people->members[to].is_affected;
     uint32_t number = book_write(people->book, from, to, person->logins,

@@ -102,6 +102,13 @@ ws_client_send(struct ws_client *c, const void *bytes, size_t len)
     queue_frame(c, c->format == CODEC_JSON ? 1 : 2, bytes, len);
 }
 
+void
+ws_client_send_close(struct ws_client *c, uint16_t code)
+{
+    const uint8_t bytes[2] = {(uint8_t)(code >> 8), (uint8_t)code};
+    queue_frame(c, 8, bytes, sizeof(bytes));
+}
+
 const char *
 ws_client_on_writable(struct ws_client *c)
 {

@@ -38,6 +38,8 @@ int ws_client_open(struct ws_client *client, uint32_t from, uint16_t port, const
                    enum codec_format format);
 // Queues one message of the client's kind, at most 65,535 bytes.
 void ws_client_send(struct ws_client *client, const void *bytes, size_t len);
+// Queues a close frame. The edge answers with its own, and what it sends before is still read.
+void ws_client_send_close(struct ws_client *client, uint16_t code);
 // Writes what is queued as far as it goes. NULL, or what went wrong.
 const char *ws_client_on_writable(struct ws_client *client);
 // Reads what is there and hands it over. NULL, or what went wrong, a close included.
