@@ -38,42 +38,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/fault/people.h"
+#include "tests/fault/driver.h"
+#include "tests/fault/person.h"
+#include "tests/fault/talk.h"
 
-#define MAX_RATE 20000u
-#define MAX_BURST 200u   // sends made up for in one turn
-#define MAX_OPENING 200u // below any listen backlog
-#define TURN_US 5000u    // longest wait for an event
-#define PROBE_PER_S 5000u
-#define PROBE_WAIT_US (ANSWER_US + ANSWER_SLACK_US)
-#define QUIET_US 300000u // time for what should not come
+#define MAX_BURST 200u // sends made up for in one turn
+#define TURN_US 5000u  // longest wait for an event
 #define COMPANIONS 8u
-
-enum task { TASK_NONE, TASK_CONNECT, TASK_SETTLE, TASK_PROBE, TASK_HOME };
-
-struct probe {
-    uint32_t wanted, next, sent;
-    uint32_t first; // user it starts with
-    uint32_t *notes;
-    uint64_t last_us; // when the last was sent
-};
-
-struct driver {
-    struct people people;
-    struct book book;
-    struct measures measures;
-    uint64_t random;
-    uint32_t users, rate, max_sends;
-    uint64_t seed;
-    uint64_t due_us;         // of the next send
-    uint32_t from, to, left; // the present run of messages
-    enum task task;
-    uint64_t task_began_us, task_until_us, quiet_us;
-    struct probe probe;
-    char line[4096];
-    size_t line_len;
-    bool is_over;
-};
 
 // Traffic.
 
@@ -105,288 +76,8 @@ send_due(struct driver *driver, uint64_t now)
         if (driver->left == 0)
             pick_pair(driver);
         driver->left--;
-        people_send(&driver->people, driver->from, driver->to, now);
+        talk_send(&driver->people, driver->from, driver->to, now);
         driver->due_us += step_us > 0 ? step_us : 1;
-    }
-}
-
-// Answers.
-
-static void
-say(const char *text)
-{
-    puts(text);
-    fflush(stdout);
-}
-
-static void
-report(struct driver *driver)
-{
-    printf("{\"seed\": %llu, \"connected\": %u, \"messages\": %u, ",
-           (unsigned long long)driver->seed, driver->people.states[PERSON_LIVE],
-           driver->book.count);
-    fputs("\"logins_max_per_s\": {", stdout);
-    for (unsigned i = 0; i < driver->people.edge_count; i++)
-        printf("%s\"%s\": %u", i > 0 ? ", " : "", driver->people.edges[i].name,
-               driver->people.edges[i].logins_max_per_s);
-    fputs("}, ", stdout);
-    measures_print(&driver->measures, now_us(), stdout);
-    say("}");
-}
-
-static void
-end_connect(struct driver *driver)
-{
-    printf("{\"live\": %u, \"ms\": %llu", driver->people.states[PERSON_LIVE],
-           (unsigned long long)(now_us() - driver->task_began_us) / 1000);
-    say("}");
-    driver->task = TASK_NONE;
-}
-
-static void
-end_settle(struct driver *driver, uint32_t waiting, uint32_t missing)
-{
-    printf("{\"waiting\": %u, \"missing\": %u, ", waiting, missing);
-    book_audit(&driver->book, stdout);
-    say("}");
-    driver->task = TASK_NONE;
-}
-
-static void
-end_probe(struct driver *driver)
-{
-    uint32_t reached = 0;
-    uint32_t unanswered = 0;
-    uint32_t rejected[REASON_COUNT] = {0};
-    const char *comma = "";
-    for (uint32_t i = 0; i < driver->probe.sent; i++) {
-        const struct note *note = &driver->book.notes[driver->probe.notes[i]];
-        if (note->status == NOTE_REJECTED || note->status == NOTE_FAILED)
-            rejected[note->reason]++;
-        else if (note->status == NOTE_SENT && note->arrivals > 0)
-            reached++;
-        else
-            unanswered++;
-    }
-    printf("{\"probed\": %u, \"reached\": %u, \"unanswered\": %u, \"rejected\": {",
-           driver->probe.sent, reached, unanswered);
-    for (unsigned reason = 0; reason < REASON_COUNT; reason++) {
-        if (rejected[reason] == 0)
-            continue;
-        printf("%s\"%s\": %u", comma, reason_name(reason), rejected[reason]);
-        comma = ", ";
-    }
-    say("}}");
-    free(driver->probe.notes);
-    driver->task = TASK_NONE;
-}
-
-// Tasks: what takes a while.
-
-static void
-step_settle(struct driver *driver, uint64_t now)
-{
-    uint32_t waiting;
-    uint32_t missing;
-    if (now < driver->quiet_us)
-        return;
-    book_open(&driver->book, driver->book.checked, people_lives, &driver->people, &waiting,
-              &missing);
-    bool is_done = waiting == 0 && missing == 0;
-    // Older ones than the answer may take are lost or overdue already.
-    if (is_done || now > driver->task_until_us)
-        end_settle(driver, waiting, missing);
-    else
-        driver->quiet_us = now + QUIET_US;
-}
-
-static uint32_t
-pick_live(struct driver *driver, uint32_t not_this)
-{
-    for (unsigned tries = 0; tries < 1000; tries++) {
-        uint32_t user = draw(&driver->random, driver->users);
-        if (user != not_this && driver->people.members[user].state == PERSON_LIVE)
-            return user;
-    }
-    return UINT32_MAX;
-}
-
-static bool
-probe_is_answered(const struct driver *driver)
-{
-    for (uint32_t i = 0; i < driver->probe.sent; i++) {
-        const struct note *note = &driver->book.notes[driver->probe.notes[i]];
-        if (note->status == NOTE_WAITING || (note->status == NOTE_SENT && note->arrivals == 0))
-            return false;
-    }
-    return true;
-}
-
-static void
-step_probe(struct driver *driver, uint64_t now)
-{
-    struct probe *probe = &driver->probe;
-    uint64_t due = (now - driver->task_began_us) * PROBE_PER_S / 1000000;
-    while (probe->next < driver->users && probe->sent < probe->wanted && probe->sent < due) {
-        uint32_t to = (probe->first + probe->next++) % driver->users;
-        uint32_t from = pick_live(driver, to);
-        if (driver->people.members[to].state != PERSON_LIVE || from == UINT32_MAX)
-            continue;
-        uint32_t number = driver->book.count;
-        if (people_send(&driver->people, from, to, now))
-            probe->notes[probe->sent++] = number;
-        probe->last_us = now;
-    }
-    bool all_sent = probe->next == driver->users || probe->sent == probe->wanted;
-    if (all_sent && (now > probe->last_us + PROBE_WAIT_US || probe_is_answered(driver)))
-        end_probe(driver);
-}
-
-static void
-step_task(struct driver *driver, uint64_t now)
-{
-    uint32_t elsewhere;
-    switch (driver->task) {
-    case TASK_NONE:
-        break;
-    case TASK_CONNECT:
-        if (people_open(&driver->people, MAX_OPENING) == 0 || now > driver->task_until_us)
-            end_connect(driver);
-        break;
-    case TASK_SETTLE:
-        step_settle(driver, now);
-        break;
-    case TASK_PROBE:
-        step_probe(driver, now);
-        break;
-    case TASK_HOME:
-        elsewhere = people_go_home(&driver->people, MAX_OPENING);
-        if (elsewhere == 0 || now > driver->task_until_us) {
-            printf("{\"elsewhere\": %u", elsewhere);
-            say("}");
-            driver->task = TASK_NONE;
-        }
-        break;
-    }
-}
-
-static void
-begin_task(struct driver *driver, enum task task, const char *seconds, unsigned otherwise)
-{
-    unsigned long wait_s = seconds != NULL ? strtoul(seconds, NULL, 10) : otherwise;
-    driver->task = task;
-    driver->task_began_us = now_us();
-    driver->task_until_us = driver->task_began_us + wait_s * 1000000;
-    driver->quiet_us = driver->task_began_us + QUIET_US;
-}
-
-// Commands.
-
-static void
-set_rate(struct driver *driver, const char *word)
-{
-    unsigned long rate = word != NULL ? strtoul(word, NULL, 10) : 0;
-    driver->rate = rate < MAX_RATE ? (uint32_t)rate : MAX_RATE;
-    driver->due_us = now_us();
-    printf("{\"rate\": %u", driver->rate);
-    say("}");
-}
-
-static void
-set_edge(struct driver *driver, const char *name, const char *port)
-{
-    for (unsigned i = 0; name != NULL && port != NULL && i < driver->people.edge_count; i++) {
-        if (strcmp(driver->people.edges[i].name, name) != 0)
-            continue;
-        driver->people.edges[i].port = (uint16_t)strtoul(port, NULL, 10);
-        say("{}");
-        return;
-    }
-    say("{\"error\": \"no such edge\"}");
-}
-
-static void
-set_victims(struct driver *driver, char **rest)
-{
-    people_affect(&driver->people, NULL);
-    for (char *name; (name = strtok_r(NULL, " ", rest)) != NULL;)
-        people_affect(&driver->people, name);
-    say("{}");
-}
-
-static void
-begin_probe(struct driver *driver, const char *word)
-{
-    unsigned long wanted = word != NULL ? strtoul(word, NULL, 10) : 0;
-    driver->probe =
-        (struct probe){.wanted = wanted < driver->users ? (uint32_t)wanted : driver->users};
-    driver->probe.first = draw(&driver->random, driver->users);
-    driver->probe.notes = calloc(driver->users, sizeof(*driver->probe.notes));
-    if (driver->probe.notes == NULL)
-        abort();
-    begin_task(driver, TASK_PROBE, NULL, 0);
-}
-
-// Those that are answered at once. False: it is none of them.
-static bool
-obey_at_once(struct driver *driver, const char *verb, char **rest)
-{
-    if (strcmp(verb, "rate") == 0) {
-        set_rate(driver, strtok_r(NULL, " ", rest));
-    } else if (strcmp(verb, "victim") == 0) {
-        set_victims(driver, rest);
-    } else if (strcmp(verb, "mark") == 0) {
-        book_mark(&driver->book, now_us());
-        for (unsigned i = 0; i < driver->people.edge_count; i++)
-            driver->people.edges[i].logins_max_per_s = 0;
-        say("{}");
-    } else if (strcmp(verb, "report") == 0) {
-        report(driver);
-    } else if (strcmp(verb, "where") == 0) {
-        fputs("{", stdout);
-        people_print_where(&driver->people, stdout);
-        say("}");
-    } else if (strcmp(verb, "who") == 0) {
-        people_print_who(&driver->people, stdout);
-        say("");
-    } else if (strcmp(verb, "edge") == 0) {
-        const char *name = strtok_r(NULL, " ", rest);
-        set_edge(driver, name, strtok_r(NULL, " ", rest));
-    } else if (strcmp(verb, "revive") == 0) {
-        printf("{\"revived\": %u", people_revive(&driver->people));
-        say("}");
-    } else if (strcmp(verb, "hold") == 0 || strcmp(verb, "release") == 0) {
-        people_hold(&driver->people, verb[0] == 'h');
-        say("{}");
-    } else if (strcmp(verb, "leave") == 0) {
-        people_leave(&driver->people);
-        say("{}");
-    } else {
-        return false;
-    }
-    return true;
-}
-
-static void
-obey(struct driver *driver, char *line)
-{
-    char *rest = NULL;
-    const char *verb = strtok_r(line, " ", &rest);
-    if (verb == NULL || obey_at_once(driver, verb, &rest))
-        return;
-    if (strcmp(verb, "connect") == 0) {
-        begin_task(driver, TASK_CONNECT, strtok_r(NULL, " ", &rest), 60);
-    } else if (strcmp(verb, "settle") == 0) {
-        driver->rate = 0;
-        begin_task(driver, TASK_SETTLE, strtok_r(NULL, " ", &rest), 10);
-    } else if (strcmp(verb, "probe") == 0) {
-        begin_probe(driver, strtok_r(NULL, " ", &rest));
-    } else if (strcmp(verb, "home") == 0) {
-        begin_task(driver, TASK_HOME, strtok_r(NULL, " ", &rest), 60);
-    } else if (strcmp(verb, "quit") == 0) {
-        driver->is_over = true;
-    } else {
-        say("{\"error\": \"no such command\"}");
     }
 }
 
@@ -403,7 +94,7 @@ obey_lines(struct driver *driver)
         line[len] = 0;
         driver->line_len -= len + 1;
         memmove(driver->line, end + 1, driver->line_len);
-        obey(driver, line);
+        command_obey(driver, line);
     }
 }
 
@@ -430,17 +121,19 @@ turn(struct driver *driver)
     struct timespec limit = {.tv_nsec = (long)wait_us * 1000};
     int n = epoll_pwait2(driver->people.epoll, events, 512, &limit, NULL);
     uint64_t begin = now_us();
+    if (n == 0)
+        hist_add(&driver->measures.lag, (begin - before - wait_us) * 1000);
     for (int i = 0; i < n; i++) {
         if (events[i].data.ptr == NULL)
             on_stdin(driver);
         else
-            people_on_ready(events[i].data.ptr, events[i].events);
+            person_on_ready(events[i].data.ptr, events[i].events);
     }
     obey_lines(driver);
     uint64_t now = now_us();
     people_tick(&driver->people, now);
     book_check(&driver->book, now, people_lives, &driver->people);
-    step_task(driver, now);
+    task_step(driver, now);
     send_due(driver, now);
     now = now_us();
     if (now - begin > driver->measures.gap_max_us)

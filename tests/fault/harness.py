@@ -56,10 +56,12 @@ SEED = int(os.environ.get("SY_FAULT_SEED", "1"))
 ROUNDS = int(os.environ.get("SY_FAULT_ROUNDS", "0"))
 RESULTS = os.environ.get("SY_FAULT_RESULTS", "")
 # What an edge needs to be asked by thousands at once from a few addresses.
-LOAD_SETTINGS = {"connections__max": 20000, "connections__max_half_open": 20000,
+LOAD_SETTINGS = {"connections__max": 15000, "connections__max_half_open": 4000,
                  "limits__commands_per_second": 100000}
-# Below this a p99 says more about who else uses the machine than about the edges.
+# Below these a p99 says more about who else uses the machine than about the edges: a message wakes a process
+# five times on its way, and each wake-up may be as late as the driver's own.
 P99_FLOOR_US = 20000 * SCALE
+WAKE_UPS = 5
 # Heap that a process keeps after its first full load, whatever it held before.
 MEMORY_SLACK = 4 << 20
 REDIS_SETTLED_S = 10  # sweepers hold still until Redis has been up for so long (sweeper/rules.c)
@@ -377,8 +379,10 @@ class Fault(Case):
         """Travel times of a group now against those of a calm window."""
         before = calm["window"]["others_us"]["travel"]["p99"]
         now = report["window"][group + "_us"]["travel"]["p99"]
-        self.numbers.update({"p99_before_us": round(before), "p99_us": round(now)})
-        self.assertLess(now, max(times * before, P99_FLOOR_US), "p99 of %s, before %s" % (now, before))
+        lag = report["window"]["lag_us"]["p99"]
+        self.numbers.update({"p99_before_us": round(before), "p99_us": round(now), "lag_p99_us": round(lag)})
+        self.assertLess(now, max(times * before, P99_FLOOR_US, WAKE_UPS * lag),
+                        "p99 in us; before %s, the driver's own lag %s" % (before, lag))
 
     @contextlib.contextmanager
     def pending(self, why):

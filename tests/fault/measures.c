@@ -147,6 +147,8 @@ measures_print(const struct measures *measures, uint64_t now_us, FILE *out)
         print_hist("answer", &measures->answer[group], out);
         fputs("}, ", out);
     }
+    print_hist("lag_us", &measures->lag, out);
+    fputs(", ", out);
     print_hist("away_us", &measures->away, out);
     fputs(", ", out);
     print_hist("login_us", &measures->login, out);

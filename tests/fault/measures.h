@@ -54,6 +54,7 @@ struct measures {
     uint64_t gap_max_us;             // longest turn of the driver itself
     struct hist travel[GROUP_COUNT]; // from sending to arrival
     struct hist answer[GROUP_COUNT]; // from sending to the outcome
+    struct hist lag;                 // how much later than asked for the driver was woken
     struct hist away;                // from the loss of a login to the next
     struct hist login;               // from connecting to Welcome
 };

@@ -96,8 +96,6 @@ void people_fini(struct people *people);
 uint32_t people_open(struct people *people, uint32_t most);
 // What is due by the clock: attempts, time-outs.
 void people_tick(struct people *people, uint64_t now);
-// An event of epoll, with the person as its pointer.
-void people_on_ready(struct person *person, uint32_t events);
 // Those LIVE elsewhere than at home move there, at most `most`. How many still have to.
 uint32_t people_go_home(struct people *people, uint32_t most);
 // Everybody ends the connection and is ABSENT.
@@ -110,8 +108,6 @@ void people_affect(struct people *people, const char *edge);
 void people_hold(struct people *people, bool is_held);
 // A user by chance: every user is as likely as any other, or every edge is.
 uint32_t people_pick(const struct people *people, uint64_t *random, bool by_edge);
-// Sends one message; false if `from` is not live or the book is full.
-bool people_send(struct people *people, uint32_t from, uint32_t to, uint64_t now);
 // "where": {"edge-a": n, ..., "opening": n, "away": n, "ended": n, "absent": n}
 void people_print_where(const struct people *people, FILE *out);
 // {"<node id>": [[user, connection], ...], ...}

@@ -38,7 +38,7 @@ talk_on_opened(void *arg)
 }
 
 bool
-people_send(struct people *people, uint32_t from, uint32_t to, uint64_t now)
+talk_send(struct people *people, uint32_t from, uint32_t to, uint64_t now)
 {
     struct person *person = &people->members[from];
     if (person->state != PERSON_LIVE || person->is_leaving)
@@ -65,7 +65,7 @@ people_send(struct people *people, uint32_t from, uint32_t to, uint64_t now)
     command.command_case = SWITCHYARD__V1__COMMAND__COMMAND_SEND;
     command.send = &send;
     tell(person, &command);
-    people_push(person);
+    person_push(person);
     return true;
 }
 
@@ -114,7 +114,7 @@ on_event(struct person *person, const Switchyard__V1__Event *event)
     struct counts *counts = &person->people->measures->now;
     switch (event->event_case) {
     case SWITCHYARD__V1__EVENT__EVENT_WELCOME:
-        people_welcome(person, event->welcome);
+        person_welcome(person, event->welcome);
         break;
     case SWITCHYARD__V1__EVENT__EVENT_MESSAGE:
         on_message(person, event->message);
@@ -133,7 +133,7 @@ on_event(struct person *person, const Switchyard__V1__Event *event)
             counts->failures++;
         break;
     case SWITCHYARD__V1__EVENT__EVENT_GO_AWAY:
-        people_go_away(person, event->go_away->reconnect_after_ms, url_of(event->go_away));
+        person_go_away(person, event->go_away->reconnect_after_ms, url_of(event->go_away));
         break;
     default:
         break;

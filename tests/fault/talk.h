@@ -1,15 +1,10 @@
-// talk.h: what people say and hear on their connections: the protocol's part of people.h.
+// talk.h: what people say and hear on their connections.
 #pragma once
 
-#include "proto/codec.h"
-#include "tests/fault/people.h"
+#include "tests/fault/person.h"
 
 // The functions of a ws_handler, with the person as arg.
 void talk_on_opened(void *arg);
 void talk_on_frame(void *arg, const uint8_t *bytes, size_t len);
-
-// What talk.c tells people.c.
-void people_welcome(struct person *person, const Switchyard__V1__Welcome *welcome);
-void people_go_away(struct person *person, uint32_t after_ms, const char *url);
-// Writes what was said.
-void people_push(struct person *person);
+// Sends one message; false if `from` is not live or the book is full.
+bool talk_send(struct people *people, uint32_t from, uint32_t to, uint64_t now);
