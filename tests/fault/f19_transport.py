@@ -12,15 +12,15 @@ from client import JSON, PROTOBUF, TEXT
 from cluster import SharedCase, wait_until
 from faultproxy import FaultProxy
 
-PING_S = 1
-HELLO_S = 1
+PING_S = 0.5
+HELLO_S = 0.5
 CLOSE_WAIT_S = 5  # how long an edge waits for the end of a closed connection
 HANDSHAKE_S = 5   # and for the end of a handshake
 
 
 class Transport(Upkeep, SharedCase):
-    settings = {"edges": ("edge-a",), "sweeper": False, "ping__interval": "%ds" % PING_S,
-                "limits__hello_timeout": "%ds" % HELLO_S}
+    settings = {"edges": ("edge-a",), "sweeper": False, "ping__interval": "%dms" % (1000 * PING_S),
+                "limits__hello_timeout": "%dms" % (1000 * HELLO_S)}
 
     def setUp(self):
         super().setUp()
