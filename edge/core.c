@@ -232,6 +232,8 @@ edge_on_bus_state(void *arg, bool up, const char *why)
     (void)why; // the bus has logged it
     if (up)
         routes_forget_all(arg);
+    else
+        router_bus_lost(arg);
 }
 
 void

@@ -359,6 +359,43 @@ router_receipt(struct edge *edge, const char *origin, const Switchyard__Bus__V1_
     send_close(send);
 }
 
+// The server had this leg's batch, or may have had it.
+static bool
+has_left(const struct leg *leg)
+{
+    return leg->batch != leg->peer->batch_number;
+}
+
+static void
+on_lost_time(struct timer *timer, uint64_t now_ms)
+{
+    struct router *router = OWNER(timer, struct router, lost);
+    struct edge *edge = OWNER(router, struct edge, router);
+    uint32_t stop = router->lost_slots > ROUTER_LOST_SLICE ? router->lost_slots - ROUTER_LOST_SLICE
+                                                           : 0;
+    (void)now_ms;
+    while (router->lost_slots > stop) {
+        struct leg *leg = router->slots[--router->lost_slots].leg;
+        if (leg == NULL || leg->send->number > router->lost_number || !has_left(leg))
+            continue;
+        struct send *send = leg->send;
+        leg_failed(edge, leg, REASON_TIMEOUT);
+        send_close(send);
+    }
+    if (router->lost_slots > 0)
+        wheel_set(&edge->wheel, timer, 0);
+}
+
+void
+router_bus_lost(struct edge *edge)
+{
+    struct router *router = &edge->router;
+    router->lost.fire = on_lost_time;
+    router->lost_slots = router->slot_count;
+    router->lost_number = router->next_number;
+    on_lost_time(&router->lost, edge->now_ms);
+}
+
 static void
 on_send_time(struct timer *timer, uint64_t now_ms)
 {
@@ -534,6 +571,7 @@ router_fini(struct edge *edge)
     for (uint32_t i = 0; i < edge->router.slot_count; i++)
         if (edge->router.slots[i].leg != NULL)
             send_drop(edge->router.slots[i].leg->send);
+    wheel_unset(&edge->wheel, &edge->router.lost);
     assert(edge->router.pending == 0); // the store has answered every wait
     free(edge->router.slots);
     pool_fini(&edge->router.pool);

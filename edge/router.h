@@ -3,7 +3,7 @@
 // 1. The message is encoded once. Connections of this edge get it at once.
 // 2. Each user's route says which other edges have more: one leg per edge, one envelope
 //    per leg, whatever the number of users on it.
-// 3. Each leg ends with a receipt, with "nobody listens", or with its time.
+// 3. Each leg ends with a receipt, with "nobody listens", with the bus, or with its time.
 // 4. A user somebody should have had but had not: read the directory past our memory and
 //    try what is new, once.
 // 5. All legs ended: one Outcome, if the command has an id and its client is still there.
@@ -23,6 +23,7 @@
 #include "edge/peers.h"
 #include "edge/pool.h"
 #include "edge/routes.h"
+#include "lib/base/wheel.h"
 #include "proto/tables.h"
 #include "switchyard/bus/v1/bus.pb-c.h"
 #include "switchyard/v1/client.pb-c.h"
@@ -36,6 +37,8 @@ struct send;
 #define SEND_TTL_MAX_MS 4000
 // From the end of a message's life until its receipt is given up.
 #define SEND_GRACE_MS 600
+// Slots looked at in one turn when the bus is lost: at most 20 ms of sends that end.
+#define ROUTER_LOST_SLICE 16384
 
 // One envelope for one edge. Kept until its send ends: it names what was tried.
 struct leg {
@@ -69,6 +72,9 @@ struct router {
     uint64_t next_number;
     size_t pending;       // sends under way
     size_t pending_bytes; // of them, without their legs
+    struct timer lost;    // set while legs of a lost bus remain to be ended
+    uint32_t lost_slots;  // not looked at yet
+    uint64_t lost_number; // newest send of then
 };
 
 // The command must be a Send of a LIVE session. Answers with a Failure or an Outcome,
@@ -81,6 +87,9 @@ void router_session_ended(struct session *session);
 // From the bus.
 void router_receipt(struct edge *edge, const char *origin,
                     const Switchyard__Bus__V1__Receipt *receipt);
+// From the bus: it is gone, and with it the receipts of all that had left. These legs end as
+// `timeout`, in slices.
+void router_bus_lost(struct edge *edge);
 // From the outbox: this batch did not leave, or nobody heard it.
 void router_batch_failed(struct edge *edge, struct peer *peer, uint32_t batch, enum reason reason);
 // From routes: the answer a recipient waited for. error: see store.h; then it is an old one

@@ -226,6 +226,57 @@ a_send_without_receipt_times_out_within_five_seconds(void **state)
 }
 
 static void
+what_had_left_when_the_bus_was_lost_times_out_at_once(void **state)
+{
+    struct rig *rig = *state;
+    struct conn *alice = begin(rig);
+    know(rig, alice, "bob", NODE_B);
+    say_send(alice, 5, "bob", "it may have arrived");
+    rig_turn_end(rig);
+    say_send(alice, 6, "bob", "it cannot have");
+    rig->bus.is_up = false;
+    edge_on_bus_state(&rig->edge, false, "test");
+    expect_rejected(alice, 5, REASON_TIMEOUT);
+    expect_nothing(alice);
+    rig_turn_end(rig);
+    expect_rejected(alice, 6, REASON_NO_ROUTE);
+    expect_idle(rig);
+}
+
+static void
+many_that_had_left_end_in_slices(void **state)
+{
+    struct rig *rig = *state;
+    struct conn *alice = begin(rig);
+    know(rig, alice, "bob", NODE_B);
+    rig->edge.limits.commands_per_second = 1000000;
+    rig->edge.limits.pending_bytes = 64 << 20;
+    rig_pass(rig, 1000);
+    for (unsigned i = 0; i < ROUTER_LOST_SLICE; i++)
+        say_send(alice, 0, "bob", "");
+    say_send(alice, 7, "bob", "last");
+    rig_turn_end(rig);
+    size_t most = rig->edge.router.pending;
+    assert_true(most > ROUTER_LOST_SLICE);
+    rig->bus.is_up = false;
+    edge_on_bus_state(&rig->edge, false, "test");
+    assert_in_range(rig->edge.router.pending, 1, most - 1);
+    // What leaves by a new connection meanwhile waits for its own receipt.
+    rig->bus.is_up = true;
+    edge_on_bus_state(&rig->edge, true, "test");
+    bus_forget(&rig->bus);
+    say_send(alice, 8, "bob", "by the new one");
+    answer_nodes(call_of(&rig->store, CALL_RESOLVE), 1, NODE_B);
+    rig_turn_end(rig);
+    rig_pass(rig, WHEEL_TICK_MS);
+    rig_pass(rig, WHEEL_TICK_MS);
+    expect_rejected(alice, 7, REASON_TIMEOUT);
+    rig_receipt(rig, NODE_B, rig_envelope_to(rig, NODE_B)->ref, 1);
+    expect_sent(alice, 8, 1);
+    expect_idle(rig);
+}
+
+static void
 a_send_whose_directory_read_hangs_has_expired(void **state)
 {
     struct rig *rig = *state;
@@ -385,6 +436,8 @@ main(void)
         RIG_TEST(unheard_twice_is_as_once),
         RIG_TEST(numbers_of_batches_may_wrap),
         RIG_TEST(a_send_without_receipt_times_out_within_five_seconds),
+        RIG_TEST(what_had_left_when_the_bus_was_lost_times_out_at_once),
+        RIG_TEST(many_that_had_left_end_in_slices),
         RIG_TEST(a_send_whose_directory_read_hangs_has_expired),
         RIG_TEST(an_answer_after_the_life_of_the_message_delivers_nothing),
         RIG_TEST(what_may_have_arrived_is_never_called_expired),
