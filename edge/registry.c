@@ -424,6 +424,7 @@ static void
 verify_all(struct edge *edge)
 {
     edge->registry.burst = edge->registry.count;
+    edge->registry.cursor = edge->registry.links; // logins meanwhile come behind all of these
 }
 
 static void

@@ -210,6 +210,32 @@ another_gen_has_all_links_verified(void **state)
 }
 
 static void
+logins_meanwhile_keep_no_older_link_from_being_verified(void **state)
+{
+    struct rig *rig = *state;
+    log_in_many(rig, 20);
+    tick(rig, true, 7);
+    tick(rig, false, 7);
+    // The cycle stands somewhere in the middle when all must be verified, and more log in.
+    assert_non_null(rig->edge.registry.cursor);
+    rig->edge.now_ms += 1000;
+    tick(rig, false, 8);
+    for (unsigned i = 0; i < 20; i++) {
+        char user[16];
+        snprintf(user, sizeof(user), "late%u", i);
+        events_forget(rig_login(rig, user, "phone"));
+    }
+    const struct link_state *last = rig->edge.registry.last_link;
+    rig->edge.now_ms += 1000;
+    registry_tick(&rig->edge);
+    size_t older = 0;
+    for (const struct link_state *link = rig->edge.registry.links; link != last; link = link->next)
+        older += link->must_verify && strncmp(link->user->id, "late", 4) != 0;
+    assert_int_equal(older, 20);
+    answer_all(&rig->store, SY_ELOST);
+}
+
+static void
 no_second_verifies_more_than_allowed(void **state)
 {
     struct rig *rig = *state;
@@ -392,6 +418,7 @@ main(void)
         RIG_TEST(a_lease_that_must_have_run_out_has_all_links_verified),
         RIG_TEST(a_lease_renewed_in_time_was_not_lost),
         RIG_TEST(another_gen_has_all_links_verified),
+        RIG_TEST(logins_meanwhile_keep_no_older_link_from_being_verified),
         RIG_TEST(no_second_verifies_more_than_allowed),
         RIG_TEST(nothing_is_written_close_to_the_end_of_the_lease),
         RIG_TEST(an_edge_that_never_had_a_lease_writes_nothing),
