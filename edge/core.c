@@ -198,10 +198,16 @@ on_heartbeat(struct edge *edge, const char *subject, const void *bytes, size_t l
     const Switchyard__Bus__V1__Heartbeat *beat = codec_read_heartbeat(bytes, len, &edge->arena);
     if (beat == NULL) {
         on_malformed(edge, subject, len);
-    } else if (strcmp(beat->node, edge->node) != 0) {
-        peers_hear(&edge->peers, beat, edge->now_ms);
-        compare_devices(edge, beat);
+        return;
     }
+    if (strcmp(beat->node, edge->node) == 0)
+        return;
+    const struct peer *peer = peers_find(&edge->peers, beat->node);
+    // It had no lease when routes were read, so they do not lead to it.
+    if (peer != NULL && peer->lease_ms > peer->heard_ms && !peer->lease_lives)
+        routes_forget_all(edge);
+    peers_hear(&edge->peers, beat, edge->now_ms);
+    compare_devices(edge, beat);
 }
 
 void

@@ -169,10 +169,16 @@ learn_epoch(struct link_state *link, uint64_t epoch)
 static void
 tell_watchers(struct link_state *link, const struct store_registered *answer)
 {
-    for (size_t i = 0; i < answer->watcher_count; i++)
-        if (strcmp(answer->watchers[i], link->edge->node) != 0 &&
-            node_id_is_valid(answer->watchers[i], strlen(answer->watchers[i])))
-            outbox_invalidate(link->edge, answer->watchers[i], link->user->id);
+    struct edge *edge = link->edge;
+    const struct user *user = link->user;
+    for (size_t i = 0; i < answer->watcher_count; i++) {
+        const char *node = answer->watchers[i];
+        if (strcmp(node, edge->node) == 0)
+            // Our name was handed out with the others: nobody would tell us of the next change.
+            routes_forget(edge, user->id, user->id_len);
+        else if (node_id_is_valid(node, strlen(node)))
+            outbox_invalidate(edge, node, user->id);
+    }
 }
 
 // Ends one of our own links, if it is still the one that is meant. False: it is not.

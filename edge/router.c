@@ -173,10 +173,15 @@ route_recipient(struct edge *edge, struct recipient *r, struct delivery *deliver
         return;
     const struct route *route = routes_find(edge, r->user, r->user_len, r->user_hash);
     const struct recipient *last = &r->send->recipients[r->send->count - 1];
-    if (route != NULL)
-        add_legs(edge, r, route->peers, route->peer_count, (uint32_t)(last - r));
-    else
+    if (route == NULL) {
         wait_for_route(edge, r);
+        return;
+    }
+    uint64_t read_ms = route->expires_ms - edge->limits.route_ttl_ms;
+    add_legs(edge, r, route->peers, route->peer_count, (uint32_t)(last - r));
+    // Nobody listens there: the user may be elsewhere by now, and the note of it lost.
+    if (r->reason == REASON_NO_ROUTE && edge->now_ms - read_ms >= PEER_LEASE_BELIEF_MS)
+        recipient_missed(edge, r, REASON_NO_ROUTE);
 }
 
 // Its legs leave at the end of the turn, so that recipients whose routes are told in one

@@ -55,6 +55,35 @@ an_edge_that_has_its_lease_but_does_not_listen_is_no_route(void **state)
 }
 
 static void
+a_route_to_where_nobody_listens_is_read_again_each_second(void **state)
+{
+    struct rig *rig = *state;
+    struct conn *alice = begin(rig);
+    know(rig, alice, "bob", NODE_B);
+    know(rig, alice, "carol", NODE_B);
+    rig->edge.now_ms += PEER_LEASE_BELIEF_MS - 1;
+    size_t read = rig->store.made[CALL_RESOLVE];
+    peers_find(&rig->edge.peers, NODE_B)->is_unheard = true; // by somebody else's message
+    say_send(alice, 5, "bob", "hi");
+    rig_turn_end(rig);
+    expect_rejected(alice, 5, REASON_NO_ROUTE);
+    assert_int_equal(rig->store.made[CALL_RESOLVE], read);
+    rig->edge.now_ms += 1;
+    bus_forget(&rig->bus);
+    say_send(alice, 6, "bob", "hi");
+    answer_nodes(call_of(&rig->store, CALL_RESOLVE), 1, NODE_C);
+    rig_turn_end(rig);
+    rig_receipt(rig, NODE_C, rig_envelope_to(rig, NODE_C)->ref, 1);
+    expect_sent(alice, 6, 1);
+    // Without the bus there is nowhere else.
+    rig->bus.is_up = false;
+    say_send(alice, 7, "carol", "hi");
+    rig_turn_end(rig);
+    expect_rejected(alice, 7, REASON_NO_ROUTE);
+    expect_idle(rig);
+}
+
+static void
 an_edge_that_lost_its_lease_is_offline(void **state)
 {
     struct rig *rig = *state;
@@ -428,6 +457,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         RIG_TEST(an_unheard_batch_is_tried_elsewhere),
         RIG_TEST(an_edge_that_has_its_lease_but_does_not_listen_is_no_route),
+        RIG_TEST(a_route_to_where_nobody_listens_is_read_again_each_second),
         RIG_TEST(an_edge_that_lost_its_lease_is_offline),
         RIG_TEST(a_publish_refused_for_want_of_room_is_busy),
         RIG_TEST(a_publish_that_cannot_leave_is_no_route),

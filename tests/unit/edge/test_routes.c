@@ -67,6 +67,43 @@ a_change_that_is_told_ends_the_memory(void **state)
 }
 
 static void
+a_login_here_ends_the_memory_whose_note_it_took(void **state)
+{
+    struct rig *rig = *state;
+    struct conn *alice = begin(rig);
+    know(rig, alice, "bob", NULL);
+    struct conn *bob = rig_connect(rig, CODEC_PROTOBUF, NULL);
+    say_hello(bob, 1, "bob", "phone");
+    assert_non_null(find(rig, "bob"));
+    answer_replaced(call_of(&rig->store, CALL_REGISTER), 50, NULL, NODE_A);
+    assert_null(find(rig, "bob"));
+}
+
+static void
+an_edge_that_is_back_is_looked_for_again(void **state)
+{
+    struct rig *rig = *state;
+    struct conn *alice = begin(rig);
+    rig->edge.now_ms += LEASE_MS; // nothing heard since
+    say_send(alice, 5, "bob", "hi");
+    answer(rig, "bob", NODE_B);
+    answer_lease(call_of(&rig->store, CALL_READ_NODE), false);
+    rig_turn_end(rig);
+    expect_rejected(alice, 5, REASON_OFFLINE);
+    rig->edge.now_ms += 1;
+    rig_heartbeat(rig, NODE_C); // of which nothing was read
+    assert_non_null(find(rig, "bob"));
+    rig_heartbeat(rig, NODE_B);
+    assert_null(find(rig, "bob"));
+    say_send(alice, 6, "bob", "back");
+    answer(rig, "bob", NODE_B);
+    rig_heartbeat(rig, NODE_B); // one that is not given up changes nothing
+    rig_turn_end(rig);
+    assert_non_null(find(rig, "bob"));
+    assert_int_equal(bus_count_to(&rig->bus, NODE_B), 1);
+}
+
+static void
 after_the_bus_was_down_all_is_read_anew(void **state)
 {
     struct rig *rig = *state;
@@ -322,6 +359,8 @@ main(void)
         RIG_TEST(that_a_user_is_nowhere_is_remembered_too),
         RIG_TEST(this_edge_is_never_part_of_a_route),
         RIG_TEST(a_change_that_is_told_ends_the_memory),
+        RIG_TEST(a_login_here_ends_the_memory_whose_note_it_took),
+        RIG_TEST(an_edge_that_is_back_is_looked_for_again),
         RIG_TEST(after_the_bus_was_down_all_is_read_anew),
         RIG_TEST(an_answer_asked_for_before_the_bus_came_back_is_not_trusted),
         RIG_TEST(the_oldest_routes_go_first_at_the_bound),
