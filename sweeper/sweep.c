@@ -348,6 +348,15 @@ on_scrubbed(void *arg, int error, uint64_t cursor, unsigned found)
 
 // Leading.
 
+// What was known when this sweeper last led may be long past: nothing is reaped by it, and
+// who is found dead died, for all it knows, just now.
+static void
+begin_term(struct sweep *sweep)
+{
+    for (struct swept_node *node = sweep->nodes; node != NULL; node = node->hh.next)
+        node->state = NODE_NEW;
+}
+
 static void
 on_lead(void *arg, int error, bool is_leader, uint64_t fence, uint64_t redis_uptime_s)
 {
@@ -359,6 +368,8 @@ on_lead(void *arg, int error, bool is_leader, uint64_t fence, uint64_t redis_upt
     sweep->redis_up_ms = redis_uptime_s * 1000;
     sweep->redis_told_ms = sweep->now_ms;
     sweep->is_leader = is_leader;
+    if (is_leader && !was_leader)
+        begin_term(sweep);
     if (is_leader) {
         sweep->led_ms = sweep->lead_tried_ms;
         sweep->fence = fence;

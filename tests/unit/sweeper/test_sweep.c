@@ -471,7 +471,35 @@ a_stale_fence_stops_the_sweeper(void **state)
     assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
     answer_lead(desk, true, 9);
     tick(desk);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+    answer_one(desk, NODE_B, false);
     assert_int_equal(call_of(&desk->store, CALL_REAP)->number, 9);
+}
+
+static void
+who_leads_again_knows_nothing_of_before(void **state)
+{
+    struct desk *desk = *state;
+    const char *const nodes[] = {NODE_A, NODE_B, NODE_C};
+    const bool alive[] = {true, true, true};
+    const bool one_dead[] = {true, true, false};
+    const bool all_dead[] = {false, false, false};
+    lead(desk);
+    answer_list(desk, 3, nodes, one_dead);
+    answer_error(call_of(&desk->store, CALL_REAP), SY_ELOST);
+    desk->sweep.now_ms += 10 * LEAD_MS; // stood still, and another led
+    tick(desk);
+    assert_false(desk->sweep.is_leader);
+    answer_lead(desk, true, 9);
+    tick(desk);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+    // What it finds dead died just now: three at once.
+    answer_list(desk, 3, nodes, all_dead);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+    assert_int_equal(desk->sweep.mass_deaths, 1);
+    tick(desk);
+    answer_list(desk, 3, nodes, alive);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
 }
 
 static void
@@ -933,6 +961,7 @@ main(void)
         SWEEP_TEST(entries_without_a_row_count_for_the_pace_too),
         SWEEP_TEST(a_node_that_is_back_is_left_alone_and_counted_anew),
         SWEEP_TEST(a_stale_fence_stops_the_sweeper),
+        SWEEP_TEST(who_leads_again_knows_nothing_of_before),
         SWEEP_TEST(a_batch_that_failed_is_tried_again_at_the_next_tick),
         SWEEP_TEST(many_deaths_at_once_hold_reaping_for_a_while),
         SWEEP_TEST(who_takes_its_lease_again_meanwhile_loses_nothing),
