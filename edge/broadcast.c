@@ -74,7 +74,8 @@ add_entry(struct edge *edge, const uint8_t *event, size_t len, uint64_t expires_
         abort();
     if (len > 0)
         memcpy(entry->event, event, len);
-    entry->delivery = (struct delivery){.event = entry->event, .len = len};
+    entry->delivery =
+        (struct delivery){.event = entry->event, .len = len, .expires_ms = expires_ms};
     b->count++;
     b->bytes += len;
 }

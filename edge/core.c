@@ -47,8 +47,19 @@ edge_fini(struct edge *edge)
 }
 
 bool
+edge_set_clocks(struct edge *edge, uint64_t now_ms, uint64_t wall_ms)
+{
+    edge->now_ms = now_ms;
+    edge->wall_ms = wall_ms;
+    return pause_notice(edge);
+}
+
+bool
 edge_turn_end(struct edge *edge)
 {
+    pause_step(edge);
+    if (edge->pause.is_holding)
+        return false;
     router_flush(edge);
     if (edge->peers.dirty != NULL)
         outbox_flush(edge);
@@ -236,10 +247,14 @@ void
 edge_on_bus_state(void *arg, bool up, const char *why)
 {
     (void)why; // the bus has logged it
-    if (up)
-        routes_forget_all(arg);
-    else
-        router_bus_lost(arg);
+    struct edge *edge = arg;
+    if (!up) {
+        router_bus_lost(edge);
+        return;
+    }
+    routes_forget_all(edge);
+    if (edge->registry.beat_ms == 0)
+        registry_renew(edge);
 }
 
 void
@@ -264,6 +279,8 @@ edge_can_serve(const struct edge *edge, const char **why)
     *why = "ready";
     if (edge_is_alone(edge))
         return true;
+    else if (edge->pause.is_holding)
+        *why = "verifying its links after a pause";
     else if (!bus_is_up(edge->bus))
         *why = "not connected to NATS";
     else if (!registry_holds_lease(edge))

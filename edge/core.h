@@ -15,6 +15,7 @@
 #include "edge/auth.h"
 #include "edge/broadcast.h"
 #include "edge/drain.h"
+#include "edge/pause.h"
 #include "edge/peers.h"
 #include "edge/registry.h"
 #include "edge/router.h"
@@ -67,6 +68,8 @@
     COUNTER(leases_lost,       "times this edge's lease was found gone") \
     COUNTER(drain_told,        "connections asked to go elsewhere (GoAway)") \
     COUNTER(drain_closed,      "connections a drain closed, since they had not gone by themselves") \
+    COUNTER(pauses,            "times this edge stood still for a second or more") \
+    COUNTER(messages_late,     "messages dropped from a connection's queue: their time was over after a pause") \
     COUNTER(bus_malformed,     "bus messages that could not be decoded")
 // clang-format on
 
@@ -109,6 +112,7 @@ struct edge {
     struct router router;
     struct broadcast broadcast;
     struct drain drain;
+    struct pause pause;
     struct arena arena; // of the frame being decoded
     struct arena wrap;  // of an event being turned into JSON meanwhile
     struct buf scratch; // of the event being encoded
@@ -130,6 +134,15 @@ static inline bool
 edge_is_alone(const struct edge *edge)
 {
     return edge->store == NULL;
+}
+// The clocks of this turn; before anything that reads them. True: the edge had stood still
+// since the last call (pause.h); what waits to be read should be read before timers fire.
+bool edge_set_clocks(struct edge *edge, uint64_t now_ms, uint64_t wall_ms);
+// Nothing may be written to clients: after a pause, until the links are verified.
+static inline bool
+edge_is_holding(const struct edge *edge)
+{
+    return edge->pause.is_holding;
 }
 // Publishes what was gathered for other edges and goes on with broadcasts and the drain. At the end
 // of every turn, before the sockets are flushed. True: there is more to do, the next turn should

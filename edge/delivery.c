@@ -19,8 +19,10 @@ frame_for(struct edge *edge, struct delivery *delivery, enum codec_format format
     arena_clear(&edge->wrap);
     if (codec_wrap_event(format, delivery->event, delivery->len, &edge->wrap, &edge->wrapped) != 0)
         return NULL;
-    delivery->frames[format] = frame_new(format, edge->wrapped.bytes, edge->wrapped.len);
-    return delivery->frames[format];
+    struct frame *frame = frame_new(format, edge->wrapped.bytes, edge->wrapped.len);
+    frame->expires_ms = delivery->expires_ms;
+    delivery->frames[format] = frame;
+    return frame;
 }
 
 int
@@ -122,7 +124,9 @@ void
 delivery_envelope(struct edge *edge, const char *origin,
                   const Switchyard__Bus__V1__Envelope *envelope)
 {
-    struct delivery delivery = {.event = envelope->event.data, .len = envelope->event.len};
+    struct delivery delivery = {.event = envelope->event.data,
+                                .len = envelope->event.len,
+                                .expires_ms = envelope->expires_at_ms};
     Switchyard__Bus__V1__Receipt receipt;
     switchyard__bus__v1__receipt__init(&receipt);
     bool is_late = envelope->expires_at_ms <= edge->wall_ms;

@@ -18,6 +18,7 @@ struct user;
 struct delivery {
     const uint8_t *event; // an encoded switchyard.v1.Event, borrowed
     size_t len;
+    uint64_t expires_ms;     // of the message, wall clock
     struct frame *frames[2]; // by enum codec_format; NULL until needed
 };
 

@@ -164,10 +164,30 @@ server_flush(struct server *server)
 {
     assert(!server->is_in_session);
     struct conn *conn;
+    if (server->is_held)
+        return false;
     while ((conn = TAILQ_FIRST(&server->soon)) != NULL)
         flush_one(conn);
     flush_slice(server);
     server->reader = NULL;
     server->fanned = 0;
     return !TAILQ_EMPTY(&server->later);
+}
+
+// Holding.
+
+void
+server_hold(struct server *server, bool is_held)
+{
+    server->is_held = is_held;
+}
+
+size_t
+server_drop_late(struct server *server, uint64_t wall_ms)
+{
+    struct conn *conn;
+    size_t dropped = 0;
+    TAILQ_FOREACH(conn, &server->open, siblings)
+    dropped += outq_drop_late(&conn->outq, wall_ms);
+    return dropped;
 }

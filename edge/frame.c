@@ -19,6 +19,7 @@ frame_take(size_t len)
     struct frame *frame = pool_take(&pool, sizeof *frame + len);
     frame->refs = 1;
     frame->len = (uint32_t)len;
+    frame->expires_ms = 0;
     live++;
     return frame;
 }

@@ -14,6 +14,7 @@
 struct frame {
     uint32_t refs;
     uint32_t len;
+    uint64_t expires_ms; // wall clock; 0: never. Only looked at after a pause
     uint8_t bytes[];
 };
 

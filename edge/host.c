@@ -77,6 +77,7 @@ struct host {
     enum phase phase;
     bool was_ready;
     bool is_sweeping; // closing those without a login
+    bool is_holding; // as the server was told
 };
 
 static struct host *
@@ -85,11 +86,29 @@ host_of(struct edge *edge)
     return OWNER(edge, struct host, edge);
 }
 
+// The sockets follow what the edge says: held or not. After a pause and after a hold, what
+// waits for them may have waited for too long.
 static void
+follow_hold(struct host *host, bool has_paused)
+{
+    bool is_holding = edge_is_holding(&host->edge);
+    if (is_holding == host->is_holding && !has_paused)
+        return;
+    host->is_holding = is_holding;
+    if (host->server == NULL)
+        return;
+    server_hold(host->server, is_holding);
+    host->edge.counters.messages_late += server_drop_late(host->server, host->edge.wall_ms);
+}
+
+// True: the process had stood still since the last call.
+static bool
 set_clocks(struct host *host)
 {
-    host->edge.now_ms = uv_now(&host->loop);
-    host->edge.wall_ms = clock_wall_ms();
+    if (!edge_set_clocks(&host->edge, uv_now(&host->loop), clock_wall_ms()))
+        return false;
+    follow_hold(host, true);
+    return true;
 }
 
 // Turns.
@@ -105,8 +124,11 @@ on_before_wait(uv_prepare_t *handle)
 {
     struct host *host = handle->data;
     uint64_t held;
+    uv_update_time(&host->loop); // the process may have stood still since it read
+    set_clocks(host);
     uint64_t started_ms = clock_mono_ms();
     bool has_more = edge_turn_end(&host->edge);
+    follow_hold(host, false);
     if (host->edge.bus != NULL)
         bus_flush(host->edge.bus);
     has_more |= server_flush(host->server);
@@ -175,7 +197,8 @@ static void
 on_wheel_tick(uv_timer_t *timer)
 {
     struct host *host = timer->data;
-    set_clocks(host);
+    if (set_clocks(host))
+        return; // what clients said meanwhile is read first
     wheel_advance(&host->edge.wheel, host->edge.now_ms);
     say_when_ready(host);
 }

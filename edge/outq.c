@@ -78,6 +78,22 @@ outq_pop(struct outq *q)
         ring_free(q);
 }
 
+size_t
+outq_drop_late(struct outq *q, uint64_t wall_ms)
+{
+    size_t dropped = 0;
+    for (uint32_t left = q->count; left > 0; left--) {
+        struct frame *frame = frame_hold(outq_peek(q));
+        bool is_late = frame->expires_ms != 0 && frame->expires_ms <= wall_ms;
+        outq_pop(q);
+        dropped += is_late;
+        if (!is_late && outq_push(q, frame, SIZE_MAX) != 0)
+            abort(); // it was there a moment ago
+        frame_release(frame);
+    }
+    return dropped;
+}
+
 void
 outq_fini(struct outq *q)
 {

@@ -31,6 +31,8 @@ int outq_push(struct outq *q, struct frame *frame, size_t max_bytes);
 struct frame *outq_peek(const struct outq *q);
 // Drops the oldest.
 void outq_pop(struct outq *q);
+// Drops the frames whose time is over; the others keep their order. How many it dropped.
+size_t outq_drop_late(struct outq *q, uint64_t wall_ms);
 static inline bool
 outq_is_empty(const struct outq *q)
 {

@@ -31,9 +31,19 @@ row_of(const struct link_state *link)
 // Links.
 
 static void
+set_must_verify(struct link_state *link, bool must)
+{
+    struct registry *registry = &link->edge->registry;
+    if (link->must_verify != must)
+        registry->unverified += must ? 1 : (size_t)-1;
+    link->must_verify = must;
+}
+
+static void
 link_free(struct link_state *link)
 {
     struct registry *registry = &link->edge->registry;
+    set_must_verify(link, false);
     struct link_state **at = &link->user->links;
     while (*at != link)
         at = &(*at)->next_of_user;
@@ -191,7 +201,7 @@ end_link(struct edge *edge, const struct user *user, const char *device, uint64_
         return false; // it left, or came back since: another connection is meant
     if (session->link->epoch != epoch) {
         // It overtook the answer of our register: the directory knows better.
-        session->link->must_verify = true;
+        set_must_verify(session->link, true);
         enqueue(edge, session->user);
         pump(edge);
         return false;
@@ -252,7 +262,7 @@ on_verified(void *arg, int error, enum store_verdict verdict, const struct store
 {
     struct link_state *link = arg;
     if (error == 0) {
-        link->must_verify = false;
+        set_must_verify(link, false);
         link->edge->counters.verifies++;
         link->edge->counters.rewritten += verdict == STORE_REWRITTEN;
         if (verdict == STORE_SUPERSEDED) {
@@ -446,9 +456,28 @@ verify_some(struct edge *edge)
     for (; count > 0 && registry->links != NULL; count--) {
         struct link_state *link = registry->cursor != NULL ? registry->cursor : registry->links;
         registry->cursor = link->next;
-        link->must_verify = true;
+        set_must_verify(link, true);
         enqueue(edge, link->user);
     }
+}
+
+static void beat(struct edge *edge);
+
+// The lease that was asked for after the doubt is held: the rows are next, at once.
+static void
+end_doubt(struct edge *edge)
+{
+    struct registry *registry = &edge->registry;
+    if (registry->doubted_ms == 0)
+        return;
+    if (registry->beat_tried_ms < registry->doubted_ms) {
+        beat(edge);
+        return;
+    }
+    registry->doubted_ms = 0;
+    verify_all(edge);
+    verify_some(edge);
+    pump(edge);
 }
 
 static void
@@ -490,6 +519,7 @@ on_beat(void *arg, int error, bool was_lost, uint64_t gen)
     }
     retry_failed(edge);
     pump(edge);
+    end_doubt(edge);
 }
 
 static void
@@ -512,7 +542,10 @@ beat(struct edge *edge)
 void
 registry_renew(struct edge *edge)
 {
-    if (!edge->registry.is_beating && store_is_up(edge->store))
+    const struct registry *registry = &edge->registry;
+    if (registry->beat_ms == 0 && !bus_is_up(edge->bus))
+        return;
+    if (!registry->is_beating && store_is_up(edge->store))
         beat(edge);
 }
 
@@ -537,7 +570,8 @@ registry_tick(struct edge *edge)
     if (edge_is_alone(edge))
         return;
     retry_failed(edge);
-    if (registry->beat_tried_ms == 0 || edge->now_ms - registry->beat_tried_ms >= LEASE_RENEW_MS)
+    if (registry->beat_tried_ms == 0 || registry->doubted_ms != 0 ||
+        edge->now_ms - registry->beat_tried_ms >= LEASE_RENEW_MS)
         registry_renew(edge);
     verify_some(edge);
     pump(edge);
@@ -547,6 +581,28 @@ bool
 registry_holds_lease(const struct edge *edge)
 {
     return edge->registry.beat_ms != 0 && edge->now_ms - edge->registry.beat_ms < LEASE_MS;
+}
+
+uint64_t
+registry_lease_left_ms(const struct edge *edge, uint64_t at_ms)
+{
+    const struct registry *registry = &edge->registry;
+    uint64_t ends_ms = registry->beat_ms + LEASE_MS;
+    return registry->beat_ms != 0 && ends_ms > at_ms ? ends_ms - at_ms : 0;
+}
+
+void
+registry_doubt(struct edge *edge)
+{
+    edge->registry.doubted_ms = edge->now_ms;
+    registry_renew(edge);
+}
+
+bool
+registry_is_verified(const struct edge *edge)
+{
+    const struct registry *registry = &edge->registry;
+    return registry->doubted_ms == 0 && registry->burst == 0 && registry->unverified == 0;
 }
 
 bool

@@ -67,6 +67,7 @@ struct registry {
     struct link_state *last_link;
     struct link_state *cursor; // next to verify in the cycle; NULL: from the start
     size_t count;
+    size_t unverified;  // links that must_verify
     size_t burst;       // links still to be verified out of turn
     struct user *queue; // users with work to do
     struct user *last_queued;
@@ -74,6 +75,7 @@ struct registry {
     unsigned busy;
     uint64_t beat_ms; // when the lease was last renewed, monotonic; 0: never
     uint64_t beat_tried_ms;
+    uint64_t doubted_ms;      // a lease asked for before this says nothing; 0: no doubt
     uint64_t failed_since_ms; // renewals fail since; 0: they do not
     uint64_t gen;             // 0: not known yet
     bool is_beating;          // a renewal is under way
@@ -92,10 +94,18 @@ void registry_tick(struct edge *edge);
 // The store is up (again): the lease is renewed, and what waits goes on. It is down:
 // logins that wait for it go on without.
 void registry_store_state(struct edge *edge, bool up);
-// Renews the lease now, unless that is under way.
+// Renews the lease now, unless that is under way. The first lease waits for the bus: whoever
+// is in the directory must hear what is sent to it.
 void registry_renew(struct edge *edge);
 // Renewed recently enough to be sure that it has not ended.
 bool registry_holds_lease(const struct edge *edge);
+// What the lease was good for at that time; 0: over, or never taken.
+uint64_t registry_lease_left_ms(const struct edge *edge, uint64_t at_ms);
+// Others may have taken us for dead: the lease is renewed and every link verified, whatever
+// the lease's answer is.
+void registry_doubt(struct edge *edge);
+// Nothing is in doubt any more.
+bool registry_is_verified(const struct edge *edge);
 // All links of ended sessions are out of the directory.
 bool registry_is_settled(const struct edge *edge);
 // Frees what could not be told to the directory any more.

@@ -215,7 +215,8 @@ router_resolved(struct edge *edge, struct waiter *waiter, struct peer *const *pe
         else if (r->is_retried)
             r->reason = REASON_OFFLINE;
         if (!r->is_reached) {
-            struct delivery delivery = {.event = send->event, .len = send->event_len};
+            struct delivery delivery = {
+                .event = send->event, .len = send->event_len, .expires_ms = send->expires_ms};
             deliver_here(edge, r, &delivery);
             delivery_fini(&delivery);
         }
@@ -535,7 +536,8 @@ router_send(struct edge *edge, struct session *session, uint64_t id,
     send->event_len = edge->scratch.len;
     edge->counters.sends++;
 
-    struct delivery delivery = {.event = send->event, .len = send->event_len};
+    struct delivery delivery = {
+        .event = send->event, .len = send->event_len, .expires_ms = send->expires_ms};
     for (uint32_t i = 0; i < send->count; i++)
         route_recipient(edge, &send->recipients[i], &delivery);
     delivery_fini(&delivery);

@@ -57,6 +57,12 @@ int server_open(uv_loop_t *loop, const struct server_opts *opts, struct edge *ed
 // bus sent to very many connections a slice. At the end of every turn. True: there is more
 // to write, the next turn should come at once.
 bool server_flush(struct server *server);
+// While held, no bytes are written to a WebSocket but those libwebsockets and the kernel
+// have already, and a conn that is closed loses what waits for it: its client gets the
+// close frame alone. What waits is bounded as ever.
+void server_hold(struct server *server, bool is_held);
+// Drops what waits for WebSockets and has an end that has passed. How much that was.
+size_t server_drop_late(struct server *server, uint64_t wall_ms);
 // No new sockets on the public port; those there stay.
 void server_stop_accepting(struct server *server);
 // Closes every WebSocket with this code, `per_turn` at a time.

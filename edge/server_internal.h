@@ -88,6 +88,7 @@ struct server {
     uint32_t fanned;           // frames queued since it became the reader
     struct visitor_list transfers;
     uint32_t connections;
+    bool is_held;        // see server_hold
     uint8_t *scratch;    // WRITE_MAX bytes, to gather frames
     bool is_in_session;  // a session function is on the stack
     bool is_wsi_created; // set by LWS_CALLBACK_WSI_CREATE

@@ -103,10 +103,19 @@ tell_welcome(struct session *session)
 
 // States.
 
+// While the edge stood still nobody could be heard, and nobody was pinged.
+static uint64_t
+quiet_since_ms(const struct session *session)
+{
+    uint64_t ended_ms = session->edge->pause.ended_ms;
+    return session->heard_ms > ended_ms ? session->heard_ms : ended_ms;
+}
+
 static uint64_t
 silence_ms(const struct session *session, uint64_t now_ms)
 {
-    return now_ms > session->heard_ms ? now_ms - session->heard_ms : 0;
+    uint64_t since_ms = quiet_since_ms(session);
+    return now_ms > since_ms ? now_ms - since_ms : 0;
 }
 
 // The wheel looks again when something may be due: a ping, the end of a silence, or the
@@ -117,7 +126,7 @@ set_timer(struct session *session)
     struct edge *edge = session->edge;
     uint64_t ping_ms = edge->limits.ping_ms;
     bool is_pinged = silence_ms(session, edge->now_ms) >= ping_ms;
-    uint64_t due_ms = session->heard_ms + (is_pinged ? 2 * ping_ms : ping_ms);
+    uint64_t due_ms = quiet_since_ms(session) + (is_pinged ? 2 * ping_ms : ping_ms);
     if (session->expires_ms != 0) {
         uint64_t left_ms = session->expires_ms > edge->wall_ms ? session->expires_ms - edge->wall_ms
                                                                : 0;

@@ -140,6 +140,8 @@ conn_close(struct conn *conn, enum close_code code)
     if (conn->state != CONN_OPEN)
         return;
     conn_leave(conn, CONN_CLOSING, code);
+    if (conn->server->is_held)
+        outq_fini(&conn->outq);
     const char *text = close_text(code);
     size_t len = strlen(text);
     assert(len <= CLOSE_REASON_MAX);
@@ -303,8 +305,9 @@ static int
 on_peer_close(struct conn *conn, const uint8_t *payload, size_t len)
 {
     if (conn->state != CONN_OPEN)
-        return -1;                    // the answer to ours
-    bool is_sound = flush_conn(conn); // answers to what it said before
+        return -1; // the answer to ours
+    // Answers to what it said before.
+    bool is_sound = conn->server->is_held || flush_conn(conn);
     conn_leave(conn, CONN_LEAVING, CLOSE_NORMAL);
     outq_fini(&conn->outq);
     return is_sound && close_payload_is_sound(payload, len) ? 0 : -1;
@@ -319,6 +322,19 @@ on_drop(struct conn *conn)
         return;
     conn_leave(conn, CONN_LEAVING, CLOSE_MALFORMED);
     outq_fini(&conn->outq);
+}
+
+// The kernel takes more. It may be the first that happens after a pause, before any read:
+// the clocks first. False: the socket is broken.
+static bool
+on_writeable(struct conn *conn)
+{
+    edge_now_ms(conn->server->edge);
+    if (!conn->server->is_held)
+        return flush_conn(conn);
+    if (!outq_is_empty(&conn->outq))
+        flush_mark(conn);
+    return true;
 }
 
 int
@@ -343,7 +359,7 @@ ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void 
             show_life(conn);
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
-        return flush_conn(conn) ? 0 : -1;
+        return on_writeable(conn) ? 0 : -1;
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
         return on_peer_close(conn, in, len);
     case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:

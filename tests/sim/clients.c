@@ -21,6 +21,7 @@ struct conn {
     bool is_open; // the session is
     bool is_closing;
     enum close_code code;
+    struct news *held; // written when the edge holds its output no more; oldest first
 };
 
 void
@@ -46,6 +47,8 @@ is_attached(const struct conn *conn)
 enum news_kind { NEWS_WELCOME, NEWS_MESSAGE, NEWS_OUTCOME, NEWS_CLOSED };
 
 struct news {
+    struct news *next;   // held
+    uint64_t expires_ms; // wall clock; 0: never
     struct conn *conn;
     enum news_kind kind;
     uint64_t id;
@@ -93,8 +96,52 @@ on_pong(void *arg)
         session_alive(&conn->session, conn->edge->edge.now_ms);
 }
 
+// Leaves the edge. What is late must have been dropped before.
 static void
-tell_event(struct conn *conn, const Switchyard__V1__Event *event)
+write_news(struct news *news)
+{
+    struct world *world = news->conn->edge->world;
+    if (news->expires_ms != 0 && news->expires_ms <= world_wall_ms(world))
+        world_fail(world, "message %s left after its time", news->message_id);
+    world_plan(world, NULL, NET_DELAY_MS, on_news, news);
+}
+
+static void
+drop_held(struct conn *conn)
+{
+    for (struct news *news; (news = conn->held) != NULL; free(news))
+        conn->held = news->next;
+}
+
+static void
+hold_news(struct news *news)
+{
+    struct news **at = &news->conn->held;
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = news;
+}
+
+void
+conns_release(struct process *edge)
+{
+    uint64_t wall_ms = world_wall_ms(edge->world);
+    for (struct conn *conn = edge->world->conns; conn != NULL; conn = conn->next) {
+        if (conn->edge != edge || conn->edge_life != edge->life)
+            continue;
+        for (struct news *news; (news = conn->held) != NULL;) {
+            conn->held = news->next;
+            news->next = NULL;
+            if (news->expires_ms != 0 && news->expires_ms <= wall_ms)
+                free(news);
+            else
+                write_news(news);
+        }
+    }
+}
+
+static void
+tell_event(struct conn *conn, const Switchyard__V1__Event *event, uint64_t expires_ms)
 {
     struct news *news = news_new(conn, NEWS_WELCOME);
     if (event->event_case == SWITCHYARD__V1__EVENT__EVENT_MESSAGE) {
@@ -109,7 +156,11 @@ tell_event(struct conn *conn, const Switchyard__V1__Event *event)
         news->kind = NEWS_OUTCOME;
         news->id = event->id;
     }
-    world_plan(conn->edge->world, NULL, NET_DELAY_MS, on_news, news);
+    news->expires_ms = expires_ms;
+    if (edge_is_holding(&conn->edge->edge))
+        hold_news(news);
+    else
+        write_news(news);
 }
 
 // The payload of an unmasked message of less than 64 KiB.
@@ -144,7 +195,7 @@ conn_push(struct conn *conn, struct frame *frame)
         world_fail(conn->edge->world, "a server frame cannot be read: %s", error.text);
     else
         for (size_t i = 0; i < server->n_events; i++)
-            tell_event(conn, server->events[i]);
+            tell_event(conn, server->events[i], frame->expires_ms);
     arena_fini(&arena);
     return 0;
 }
@@ -166,6 +217,8 @@ conn_close(struct conn *conn, enum close_code code)
         return;
     conn->is_closing = true;
     conn->code = code;
+    if (edge_is_holding(&conn->edge->edge))
+        drop_held(conn);
     struct news *news = news_new(conn, NEWS_CLOSED);
     news->code = code;
     world_plan(conn->edge->world, NULL, NET_DELAY_MS, on_news, news);
@@ -216,6 +269,7 @@ conns_free(struct world *world)
 {
     for (struct conn *conn; (conn = world->conns) != NULL;) {
         world->conns = conn->next;
+        drop_held(conn);
         free(conn);
     }
 }

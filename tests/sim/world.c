@@ -211,16 +211,21 @@ void
 process_enter(struct process *process)
 {
     struct world *world = process->world;
-    process->edge.now_ms = world->now_ms + 1; // 0 means never
-    process->edge.wall_ms = world_wall_ms(world);
+    if (process->is_edge && process->is_running)
+        edge_set_clocks(&process->edge, world->now_ms + 1, world_wall_ms(world)); // 0 is never
     process->sweep.now_ms = world->now_ms + 1;
 }
 
 void
 process_leave(struct process *process)
 {
-    if (process->is_edge && process->is_running)
-        (void)edge_turn_end(&process->edge);
+    if (!process->is_edge || !process->is_running)
+        return;
+    (void)edge_turn_end(&process->edge);
+    bool was_holding = process->is_holding;
+    process->is_holding = edge_is_holding(&process->edge);
+    if (was_holding && !process->is_holding)
+        conns_release(process);
 }
 
 static void

@@ -61,6 +61,7 @@ struct process {
     uint64_t nats_cut_until_ms;
     bool redis_up; // as told to the process
     bool nats_up;
+    bool is_holding; // its output, as of its last turn
     struct store store;
     struct bus bus;
     struct edge edge;
@@ -148,6 +149,7 @@ void client_send(struct client *client, unsigned to_user);
 void client_send_unasked(struct client *client, unsigned to_user); // no outcome wanted
 void client_gone(struct client *client, bool may_return);          // closes in order
 void conns_lost(struct process *edge);                             // its sockets are gone
+void conns_release(struct process *edge);                          // writes what was held
 void conns_free(struct world *world);
 bool client_is_live(const struct client *client);
 const struct session *client_session(const struct client *client);

@@ -56,6 +56,23 @@ a_lease_is_held_for_its_time_from_when_it_was_asked_for(void **state)
 }
 
 static void
+the_first_lease_waits_for_the_bus(void **state)
+{
+    struct rig *rig = *state;
+    rig->bus.is_up = false;
+    registry_tick(&rig->edge);
+    assert_int_equal(rig->store.made[CALL_HEARTBEAT], 0);
+    rig->bus.is_up = true;
+    edge_on_bus_state(&rig->edge, true, "test");
+    answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
+    // Once it has users it keeps them findable.
+    rig->bus.is_up = false;
+    rig->edge.now_ms += 2000;
+    registry_tick(&rig->edge);
+    assert_int_equal(rig->store.made[CALL_HEARTBEAT], 2);
+}
+
+static void
 a_lease_is_renewed_every_two_seconds_once_at_a_time(void **state)
 {
     struct rig *rig = *state;
@@ -408,6 +425,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         RIG_TEST(a_lease_is_held_for_its_time_from_when_it_was_asked_for),
+        RIG_TEST(the_first_lease_waits_for_the_bus),
         RIG_TEST(a_lease_is_renewed_every_two_seconds_once_at_a_time),
         RIG_TEST(a_renewal_that_fails_changes_nothing),
         RIG_TEST(when_the_store_is_back_the_lease_is_renewed_at_once),

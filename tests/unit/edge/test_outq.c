@@ -165,6 +165,41 @@ a_frame_may_wait_in_many_queues(void **state)
 }
 
 static void
+push_until(struct outq *q, uint32_t number, uint64_t expires_ms)
+{
+    struct frame *frame = frame_new(CODEC_PROTOBUF, &number, sizeof number);
+    frame->expires_ms = expires_ms;
+    assert_int_equal(outq_push(q, frame, NO_LIMIT), 0);
+    frame_release(frame);
+}
+
+static void
+what_is_late_is_dropped_and_the_rest_keeps_its_order(void **state)
+{
+    (void)state;
+    for (uint32_t count = 1; count <= 20; count++) {
+        struct outq q = {0};
+        for (uint32_t i = 0; i < count; i++)
+            push_until(&q, i, i % 3 == 0 ? 1000 : i % 3 == 1 ? 1001 : 0);
+        assert_int_equal(outq_drop_late(&q, 999), 0);
+        assert_int_equal(outq_drop_late(&q, 1000), (count + 2) / 3);
+        for (uint32_t i = 0; i < count; i++)
+            if (i % 3 != 0)
+                assert_int_equal(pop_number(&q), i);
+        assert_true(outq_is_empty(&q));
+        assert_int_equal(q.bytes, 0);
+    }
+}
+
+static void
+an_empty_queue_has_nothing_late(void **state)
+{
+    (void)state;
+    struct outq q = {0};
+    assert_int_equal(outq_drop_late(&q, UINT64_MAX), 0);
+}
+
+static void
 ending_a_queue_releases_what_waits(void **state)
 {
     (void)state;
@@ -190,6 +225,8 @@ main(void)
         cmocka_unit_test_teardown(a_frame_that_passes_the_bound_is_neither_queued_nor_held, drain),
         cmocka_unit_test_teardown(an_empty_queue_refuses_what_is_larger_than_its_bound, drain),
         cmocka_unit_test_teardown(a_frame_may_wait_in_many_queues, drain),
+        cmocka_unit_test_teardown(what_is_late_is_dropped_and_the_rest_keeps_its_order, drain),
+        cmocka_unit_test_teardown(an_empty_queue_has_nothing_late, drain),
         cmocka_unit_test_teardown(ending_a_queue_releases_what_waits, drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

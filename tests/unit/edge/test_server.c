@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "edge/frame.h"
+#include "edge/server_internal.h"
 
 enum { TEXT = 1, BINARY = 2, CONTINUED = 0, CLOSE = 8, PING = 9, PONG = 10 };
 
@@ -989,6 +990,89 @@ five_hundred_comings_and_goings_leave_nothing(void **state)
     assert_int_equal(server_connections(rig->server), 0);
 }
 
+// Held.
+
+static void
+while_held_nothing_is_written_and_then_everything(void **state)
+{
+    struct edge *rig = *state;
+    struct client client;
+    client_upgrade(&client, rig, UPGRADE_PROTOBUF);
+    uint64_t writes = rig_stats(rig).writes;
+    server_hold(rig->server, true);
+    assert_int_equal(push_number(rig, 1, 100), 0);
+    assert_int_equal(push_number(rig, 2, 100), 0);
+    rig_turns(rig, 10);
+    assert_int_equal(rig_stats(rig).writes, writes);
+    assert_int_equal(conn_backlog(rig->last), 2 * 102);
+    server_hold(rig->server, false);
+    expect_number(&client, 1, 100);
+    expect_number(&client, 2, 100);
+    client_close(&client);
+}
+
+static void
+who_is_closed_while_held_gets_the_close_alone(void **state)
+{
+    struct edge *rig = *state;
+    struct client client;
+    client_upgrade(&client, rig, UPGRADE_PROTOBUF);
+    server_hold(rig->server, true);
+    assert_int_equal(push_number(rig, 1, 100), 0);
+    conn_close(rig->last, CLOSE_REPLACED);
+    rig_turns(rig, 10);
+    server_hold(rig->server, false);
+    struct ws_frame frame;
+    client_read_frame(&client, &frame);
+    assert_int_equal(frame.opcode, CLOSE);
+    assert_int_equal(frame.payload[0] << 8 | frame.payload[1], CLOSE_REPLACED);
+    client_close(&client);
+}
+
+static void
+a_stalled_reader_that_reads_on_while_held_gets_nothing_new(void **state)
+{
+    struct edge *rig = *state;
+    struct client client;
+    rig->has_narrow_clients = true;
+    rig_open(rig);
+    client_upgrade(&client, rig, UPGRADE_PROTOBUF);
+    uint32_t pushed = 0;
+    while (rig->last->outq.bytes < 100 * 1024) { // the kernel and libwebsockets are full
+        assert_int_equal(push_number(rig, pushed++, 8000), 0);
+        rig_turn(rig);
+    }
+    server_hold(rig->server, true);
+    size_t waits = rig->last->outq.bytes;
+    uint64_t until_ms = rig_ms() + 300;
+    while (rig_ms() < until_ms) { // what was written before comes, and the socket is writable
+        client_fill(&client);
+        rig_turn(rig);
+    }
+    assert_int_equal(rig->last->outq.bytes, waits);
+    server_hold(rig->server, false);
+    for (uint32_t i = 0; i < pushed; i++)
+        expect_number(&client, i, 8000);
+    client_close(&client);
+}
+
+static void
+what_is_late_is_dropped_wherever_it_waits(void **state)
+{
+    struct edge *rig = *state;
+    struct client client;
+    client_upgrade(&client, rig, UPGRADE_PROTOBUF);
+    server_hold(rig->server, true);
+    assert_int_equal(push_number(rig, 1, 100), 0);
+    outq_peek(&rig->last->outq)->expires_ms = 5000;
+    assert_int_equal(push_number(rig, 2, 100), 0);
+    assert_int_equal(server_drop_late(rig->server, 4999), 0);
+    assert_int_equal(server_drop_late(rig->server, 5000), 1);
+    server_hold(rig->server, false);
+    expect_number(&client, 2, 100);
+    client_close(&client);
+}
+
 #define OPENED(test) cmocka_unit_test_setup_teardown(test, start_and_open, stop)
 #define UNOPENED(test) cmocka_unit_test_setup_teardown(test, start, stop)
 
@@ -1038,6 +1122,10 @@ main(void)
         UNOPENED(a_stalled_reader_that_resets_is_lost),
         OPENED(closing_all_is_sliced_by_turns),
         OPENED(closing_the_server_tells_every_client_and_every_session),
+        OPENED(while_held_nothing_is_written_and_then_everything),
+        OPENED(who_is_closed_while_held_gets_the_close_alone),
+        UNOPENED(a_stalled_reader_that_reads_on_while_held_gets_nothing_new),
+        OPENED(what_is_late_is_dropped_wherever_it_waits),
         OPENED(five_hundred_comings_and_goings_leave_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
