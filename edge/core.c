@@ -93,7 +93,7 @@ publish_heartbeat(struct edge *edge)
     beat.max_connections = edge->limits.max_connections;
     beat.started_at_ms = edge->started_wall_ms;
     beat.seq = ++edge->heartbeats;
-    beat.directory_ok = store_is_up(edge->store);
+    beat.directory_ok = store_is_up(edge->store) && registry_holds_lease(edge);
     write_devices(edge, devices);
     beat.devices = devices;
     size_t len = switchyard__bus__v1__heartbeat__get_packed_size(&beat);
@@ -111,6 +111,7 @@ edge_tick(struct edge *edge)
         return;
     publish_heartbeat(edge);
     registry_tick(edge);
+    fence_tick(edge);
     peers_forget(&edge->peers, edge->now_ms);
 }
 
@@ -248,6 +249,7 @@ edge_on_bus_state(void *arg, bool up, const char *why)
 {
     (void)why; // the bus has logged it
     struct edge *edge = arg;
+    fence_bus_state(edge, up);
     if (!up) {
         router_bus_lost(edge);
         return;
@@ -285,6 +287,8 @@ edge_can_serve(const struct edge *edge, const char **why)
         *why = "not connected to NATS";
     else if (!registry_holds_lease(edge))
         *why = "no lease in Redis";
+    else if (edge->fence.cause != 0)
+        *why = "its clients go elsewhere";
     else
         return true;
     return false;

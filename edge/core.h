@@ -15,6 +15,7 @@
 #include "edge/auth.h"
 #include "edge/broadcast.h"
 #include "edge/drain.h"
+#include "edge/fence.h"
 #include "edge/pause.h"
 #include "edge/peers.h"
 #include "edge/registry.h"
@@ -68,6 +69,7 @@
     COUNTER(leases_lost,       "times this edge's lease was found gone") \
     COUNTER(drain_told,        "connections asked to go elsewhere (GoAway)") \
     COUNTER(drain_closed,      "connections a drain closed, since they had not gone by themselves") \
+    COUNTER(fences,            "times this edge alone had lost Redis or NATS and sent its clients away") \
     COUNTER(pauses,            "times this edge stood still for a second or more") \
     COUNTER(messages_late,     "messages dropped from a connection's queue: their time was over after a pause") \
     COUNTER(bus_malformed,     "bus messages that could not be decoded")
@@ -113,6 +115,7 @@ struct edge {
     struct broadcast broadcast;
     struct drain drain;
     struct pause pause;
+    struct fence fence;
     struct arena arena; // of the frame being decoded
     struct arena wrap;  // of an event being turned into JSON meanwhile
     struct buf scratch; // of the event being encoded

@@ -100,6 +100,8 @@ health_ready(const struct edge *edge, const struct health *health, struct http_r
     if (health->leave_until_ms != 0 || drain_is_running(edge))
         put_drain(reply, edge, health);
     if (!edge_is_alone(edge)) {
+        bool is_whole = bus_is_up(edge->bus) && registry_holds_lease(edge);
+        put(reply, ",\"degraded\":%s", is_whole ? "false" : "true");
         put_check(reply, "nats", bus_is_up(edge->bus), edge->now_ms - health->nats_since_ms,
                   bus_describe(edge->bus));
         put_check(reply, "redis", store_is_up(edge->store), edge->now_ms - health->redis_since_ms,

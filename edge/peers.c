@@ -47,6 +47,7 @@ peers_hear(struct peers *peers, const Switchyard__Bus__V1__Heartbeat *beat, uint
     peer->heard_ms = now_ms;
     peer->is_unheard = false;
     peer->is_draining = beat->state == SWITCHYARD__BUS__V1__NODE_STATE__NODE_STATE_DRAINING;
+    peer->has_directory = beat->directory_ok;
     peer->connections = beat->connections;
     peer->max_connections = beat->max_connections;
     snprintf(peer->url, sizeof(peer->url), "%s", beat->url);

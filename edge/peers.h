@@ -43,6 +43,7 @@ struct peer {
     bool is_unheard;   // nobody listened; until the next heartbeat
     uint64_t told_ms;  // when sweepers were last told so; 0: never
     bool is_draining;
+    bool has_directory; // it says that it holds its lease
     uint32_t connections;
     uint32_t max_connections;
     char url[128];

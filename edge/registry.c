@@ -531,6 +531,9 @@ beat(struct edge *edge)
         .connections = edge->live_sessions,
         .max_connections = edge->limits.max_connections,
         .started_ms = edge->started_wall_ms,
+        .says_nats = true,
+        .is_on_nats = bus_is_up(edge->bus),
+        .nats_since_ms = edge->fence.bus_wall_ms,
     };
     memcpy(self.node, edge->node, sizeof(self.node));
     memcpy(self.url, edge->url, sizeof(self.url));

@@ -31,8 +31,13 @@ read_lease(const struct redisReply *answer, struct store_node *node)
             node->is_draining = strcmp(text, "draining") == 0;
         else if (strcmp(field, "url") == 0)
             snprintf(node->url, sizeof node->url, "%s", text);
-        else if (!redis_read_u64(value, &number))
+        else if (strcmp(field, "nats") == 0) {
+            node->says_nats = true;
+            node->is_on_nats = strcmp(text, "up") == 0;
+        } else if (!redis_read_u64(value, &number))
             continue;
+        else if (strcmp(field, "nats_since_ms") == 0)
+            node->nats_since_ms = number;
         else if (strcmp(field, "started_ms") == 0)
             node->started_ms = number;
         else if (strcmp(field, "connections") == 0)
@@ -292,11 +297,13 @@ send_lease(struct beat_call *call, const struct store_node *self)
     struct number started = store_number_of(self->started_ms);
     struct number connections = store_number_of(self->connections);
     struct number most = store_number_of(self->max_connections);
+    struct number since = store_number_of(self->nats_since_ms);
+    const char *nats = self->is_on_nats ? "up" : "down";
     const char *state = self->is_draining ? "draining" : "up";
     store_call_eval(&call->call, on_renewed, SCRIPT_HEARTBEAT, 1,
                     EVAL_ARGV(key, life.text, "state", state, "url", self->url, "started_ms",
                               started.text, "connections", connections.text, "max_connections",
-                              most.text));
+                              most.text, "nats", nats, "nats_since_ms", since.text));
 }
 
 void

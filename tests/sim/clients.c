@@ -469,7 +469,7 @@ fault(struct world *world)
     if (world_chance(world, faults->cuts))
         process->redis_cut_until_ms = now_ms + world_below(world, 2 * LEASE_MS);
     if (world_chance(world, faults->cuts))
-        process->nats_cut_until_ms = now_ms + world_below(world, 2 * LEASE_MS);
+        process->nats_cut_until_ms = now_ms + world_below(world, 4 * LEASE_MS);
     if (world_chance(world, faults->flushes))
         redis_flush(world->redis);
 }

@@ -257,14 +257,21 @@ class Cluster:
         self.children.append(child)
         return child
 
-    def start_nats(self):
+    def write_nats(self, **users):
+        """Writes nats.conf; users: more users by name, each with its permissions as nats-server reads them."""
         path = os.path.join(self.directory, "nats.conf")
+        more = "".join(", { user: %s, password: \"%s\", permissions: { %s } }" % (name, self.password, rules)
+                       for name, rules in users.items())
         # Users inside accounts{}: in nats-server 2.9 an authorization block beside accounts
         # lets anybody in (CVE-2023-47090).
         with open(path, "w") as conf:
             conf.write("host: 127.0.0.1\nport: %d\nhttp: 127.0.0.1:%d\nwrite_deadline: \"500ms\"\n"
-                       "accounts { switchyard { users: [ { user: switchyard, password: \"%s\" } ] } }\n"
-                       % (self.nats_port, self.nats_monitor, self.password))
+                       "accounts { switchyard { users: [ { user: switchyard, password: \"%s\" }%s ] } }\n"
+                       % (self.nats_port, self.nats_monitor, self.password, more))
+        return path
+
+    def start_nats(self, **users):
+        path = self.write_nats(**users)
         self.nats = self._child(Child, "nats", [find_server("nats-server"), "-c", path])
         return self.nats
 

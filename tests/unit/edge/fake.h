@@ -86,6 +86,7 @@ void answer_links(struct call *call, const struct link *links, size_t count);
 // On these nodes, one device each.
 void answer_nodes(struct call *call, size_t count, ...);
 void answer_lease(struct call *call, bool lives);
+void answer_listed(struct call *call, const struct store_node *nodes, size_t count);
 void answer_beat(struct call *call, bool was_lost, uint64_t gen);
 struct link link_on(const char *node, const char *device, uint64_t connection, uint64_t epoch);
 
@@ -188,6 +189,7 @@ void store_goes_down(struct rig *rig);
 void store_comes_up(struct rig *rig);
 // What arrives from another edge.
 void rig_heartbeat(struct rig *rig, const char *node);
+void rig_heartbeat_of(struct rig *rig, const char *node, bool has_directory);
 void rig_bus_item(struct rig *rig, const char *origin, const Switchyard__Bus__V1__BusItem *item);
 void rig_receipt(struct rig *rig, const char *origin, uint64_t ref, uint32_t devices);
 // The user at `index` of the envelope got nothing.

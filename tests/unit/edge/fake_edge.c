@@ -327,6 +327,12 @@ rig_bus_item(struct rig *rig, const char *origin, const Switchyard__Bus__V1__Bus
 void
 rig_heartbeat(struct rig *rig, const char *node)
 {
+    rig_heartbeat_of(rig, node, true);
+}
+
+void
+rig_heartbeat_of(struct rig *rig, const char *node, bool has_directory)
+{
     Switchyard__Bus__V1__Heartbeat beat;
     switchyard__bus__v1__heartbeat__init(&beat);
     char subject[SUBJECT_SIZE];
@@ -335,6 +341,7 @@ rig_heartbeat(struct rig *rig, const char *node)
     beat.url = codec_borrowed("ws://other/ws");
     beat.state = SWITCHYARD__BUS__V1__NODE_STATE__NODE_STATE_UP;
     beat.max_connections = 10;
+    beat.directory_ok = has_directory;
     subject_heartbeat(node, subject);
     size_t len = switchyard__bus__v1__heartbeat__pack(&beat, bytes);
     edge_on_bus(&rig->edge, subject, bytes, len, false);

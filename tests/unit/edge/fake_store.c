@@ -408,6 +408,15 @@ answer_nodes(struct call *call, size_t count, ...)
 }
 
 void
+answer_listed(struct call *call, const struct store_node *nodes, size_t count)
+{
+    assert_int_equal(call->kind, CALL_LIST_NODES);
+    close_call(call);
+    GET_DONE(call, store_nodes_cb, done);
+    done(call->arg, 0, nodes, count);
+}
+
+void
 answer_lease(struct call *call, bool lives)
 {
     assert_int_equal(call->kind, CALL_READ_NODE);

@@ -57,6 +57,9 @@ static const struct store_node self = {
     .connections = 12,
     .max_connections = 500,
     .started_ms = 1700000000123,
+    .says_nats = true,
+    .is_on_nats = true,
+    .nats_since_ms = 1700000000456,
     .url = "ws://10.0.0.1:8000/ws",
 };
 
@@ -210,15 +213,21 @@ others_read_what_a_beat_wrote(void **state)
     assert_int_equal(node->connections, 12);
     assert_int_equal(node->max_connections, 500);
     assert_int_equal(node->started_ms, 1700000000123);
+    assert_true(node->says_nats);
+    assert_true(node->is_on_nats);
+    assert_int_equal(node->nats_since_ms, 1700000000456);
     assert_string_equal(node->url, "ws://10.0.0.1:8000/ws");
     assert_in_range(node->lease_left_ms, LEASE_MS - 2000, LEASE_MS);
 
     struct store_node draining = self;
     draining.is_draining = true;
     draining.connections = 0;
+    draining.is_on_nats = false;
     do_beat(&draining);
     seen = do_read(NODE_A);
     assert_true(seen.nodes[0].is_draining);
+    assert_true(seen.nodes[0].says_nats);
+    assert_false(seen.nodes[0].is_on_nats);
     assert_int_equal(seen.nodes[0].connections, 0);
 }
 
