@@ -8,7 +8,8 @@
 // it comes back; probe on. What goes wrong, and what we do:
 //   - no server, refused login: ENDING, then WAITING for up to 2 s, full jitter;
 //   - the attempt hangs where the library has no deadline: its socket is shut down;
-//   - a subscription is refused: never up, the server's words in the log;
+//   - a subscription is refused: never up, the server's words in the log; one that is
+//     taken away later: down at once, and then the same;
 //   - the connection breaks: down at once;
 //   - the server is frozen: down after 2 * ping_ms without an echo, SY_EFULL before
 //     that if max_buffered is reached;
@@ -45,6 +46,8 @@ enum bus_state { BUS_WAITING, BUS_CONNECTING, BUS_PROBING, BUS_UP, BUS_ENDING, B
 // At closing, how often an attempt to connect is told to stop.
 #define HURRY_MS 50
 #define TEXT_SIZE 320
+// How nats-server begins to say it; also when it takes a permission away while we are up.
+#define REFUSED_SUBSCRIPTION "Permissions Violation for Subscription"
 
 struct probe {
     char magic[8];
@@ -187,7 +190,8 @@ static void
 on_refused(void *arg, const char *text)
 {
     struct bus *bus = arg;
-    if (bus->state == BUS_PROBING) {
+    bool is_deaf = strncmp(text, REFUSED_SUBSCRIPTION, strlen(REFUSED_SUBSCRIPTION)) == 0;
+    if (bus->state == BUS_PROBING || (bus->state == BUS_UP && is_deaf)) {
         end_wire(bus, text);
         return;
     }
