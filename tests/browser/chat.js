@@ -1,10 +1,10 @@
 // chat.js: what a person does with the chat page. Started by run.py:
-//   node chat.js CHROMIUM DIRECTORY ORIGIN PAGE-A PAGE-B PID-OF-EDGE-A
+//   node chat.js CHROMIUM DIRECTORY ORIGIN PAGE-A PAGE-B PID-OF-EDGE-A PAGE-C PID-OF-EDGE-C
 // Prints a line per claim and ends with `N passed, N failed`.
 import path from 'node:path';
 import { chromium } from 'playwright-core';
 
-const [browserPath, directory, elsewhere, pageA, pageB, pidA] = process.argv.slice(2);
+const [browserPath, directory, elsewhere, pageA, pageB, pidA, pageC, pidC] = process.argv.slice(2);
 const WAIT_MS = 15000;
 const wsOf = (page) => page.replace('http', 'ws') + '/ws';
 const complaints = []; // of any page, at any time
@@ -163,6 +163,19 @@ const claims = [
     await lena.fill('#user', 'lena-again');
     await lena.press('#user', 'Enter');
     await isLive(lena, 'edge-a');
+  }],
+
+  ['a tab of an edge that leaves moves to the one it is told, though it knows no other', async () => {
+    const pia = await tab(`${elsewhere}/?user=pia&edge=${encodeURIComponent(wsOf(pageC))}`);
+    await isLive(pia, 'edge-c');
+    const quentin = await login(`${pageB}/`, 'quentin', 'edge-b');
+    process.kill(Number(pidC), 'SIGTERM');
+    await until(pia, () => {
+      const state = document.getElementById('state');
+      return state.dataset.state === 'live' && /edge-[ab]/.test(state.textContent);
+    });
+    await send(quentin, 'pia', 'moved?');
+    await shows(pia, 'quentin', 'moved?');
   }],
 
   ['a tab of a killed edge comes back on the next of its list and is reachable', async () => {

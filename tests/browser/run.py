@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """run.py: the chat page in headless Chromium, on a cluster of its own.
 
-Starts nats-server, redis-server, two edges and a sweeper, serves the page once more from an
+Starts nats-server, redis-server, three edges and a sweeper, serves the page once more from an
 ordinary HTTP server, and leaves the clicking to chat.js. Ends with `N passed, N failed`.
 BUILD_DIR names the build to test; CHROMIUM the browser, if it is not on the PATH.
 """
@@ -54,19 +54,21 @@ def main():
     status = 1
     try:
         # Allowed by name, since one page comes from elsewhere and one edge is used by the other's page.
-        ports = [cluster.free_port(), cluster.free_port()]
+        ports = [cluster.free_port() for _ in range(3)]
         pages = ["http://127.0.0.1:%d" % port for port in ports]
         ours.start_nats()
         ours.start_redis()
-        for name, port in zip(("edge-a", "edge-b"), ports):
+        for name, port in zip(("edge-a", "edge-b", "edge-c"), ports):
             ours.start_edge(name, listen__port=port, web__root=WEB, origins__allowed=" ".join([origin] + pages))
         ours.start_sweeper()
         for edge in ours.edges.values():
             edge.wait_ready()
         doomed = ours["edge-a"]
         doomed.expected_exit = -signal.SIGKILL  # chat.js kills it near its end
-        done = subprocess.run(["node", "chat.js", browser, ours.directory, origin, *pages, str(doomed.pid)],
-                              cwd=MODULES, timeout=LIMIT_S)
+        leaving = ours["edge-c"]
+        leaving.expected_exit = 0  # chat.js tells it to leave
+        done = subprocess.run(["node", "chat.js", browser, ours.directory, origin, *pages[:2], str(doomed.pid),
+                               pages[2], str(leaving.pid)], cwd=MODULES, timeout=LIMIT_S)
         status = done.returncode
     finally:
         complaints = ours.stop()
