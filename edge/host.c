@@ -77,7 +77,7 @@ struct host {
     enum phase phase;
     bool was_ready;
     bool is_sweeping; // closing those without a login
-    bool is_holding; // as the server was told
+    bool is_holding;  // as the server was told
 };
 
 static struct host *

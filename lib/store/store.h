@@ -89,8 +89,8 @@ struct store_node {
     char node[NODE_ID_SIZE];
     bool has_lease;
     bool is_draining;
-    bool says_nats;  // the two below are known: older edges do not say
-    bool is_on_nats; // it hears itself over NATS
+    bool says_nats;         // the two below are known: older edges do not say
+    bool is_on_nats;        // it hears itself over NATS
     uint64_t nats_since_ms; // since when it is so, wall clock
     uint32_t connections;
     uint32_t max_connections;

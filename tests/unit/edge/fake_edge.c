@@ -112,7 +112,7 @@ rig_pass(struct rig *rig, uint64_t ms)
 {
     rig->edge.now_ms += ms;
     rig->edge.wall_ms += ms;
-    if (rig->edge.registry.beat_ms != 0)
+    if (rig->edge.registry.beat_ms != 0 && rig->store.is_up)
         rig_hold_lease(rig);
     wheel_advance(&rig->edge.wheel, rig->edge.now_ms);
 }

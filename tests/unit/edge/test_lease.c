@@ -230,8 +230,8 @@ static void
 logins_meanwhile_keep_no_older_link_from_being_verified(void **state)
 {
     struct rig *rig = *state;
-    log_in_many(rig, 20);
     tick(rig, true, 7);
+    log_in_many(rig, 20);
     tick(rig, false, 7);
     // The cycle stands somewhere in the middle when all must be verified, and more log in.
     assert_non_null(rig->edge.registry.cursor);

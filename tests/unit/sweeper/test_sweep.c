@@ -470,6 +470,7 @@ a_stale_fence_stops_the_sweeper(void **state)
     assert_int_equal(calls_open_of(&desk->store, CALL_LEAD), 1);
     assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
     answer_lead(desk, true, 9);
+    answer_clock(desk);
     tick(desk);
     assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
     answer_one(desk, NODE_B, false);
@@ -491,6 +492,7 @@ who_leads_again_knows_nothing_of_before(void **state)
     tick(desk);
     assert_false(desk->sweep.is_leader);
     answer_lead(desk, true, 9);
+    answer_clock(desk);
     tick(desk);
     assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
     // What it finds dead died just now: three at once.
