@@ -94,6 +94,19 @@ key_user(const char *mapped, char out[static KEY_SIZE])
     return put_user_key(out, "sy:user:", mapped);
 }
 
+bool
+key_user_mapped(const char *key, size_t len, char mapped[static IDENT_MAPPED_SIZE])
+{
+    static const char prefix[] = "sy:user:{";
+    size_t prefix_len = sizeof(prefix) - 1;
+    if (len <= prefix_len + 1 || memcmp(key, prefix, prefix_len) != 0 || key[len - 1] != '}' ||
+        !is_mapped(key + prefix_len, len - prefix_len - 1))
+        return false;
+    memcpy(mapped, key + prefix_len, len - prefix_len - 1);
+    mapped[len - prefix_len - 1] = '\0';
+    return true;
+}
+
 size_t
 key_watch(const char *mapped, char out[static KEY_SIZE])
 {

@@ -39,6 +39,9 @@ size_t key_members(const char *node, char out[static KEY_SIZE]);
 bool key_members_node(const char *key, size_t len, char node[static NODE_ID_SIZE]);
 size_t key_fence(const char *node, char out[static KEY_SIZE]);
 size_t key_user(const char *mapped, char out[static KEY_SIZE]);
+// The same for sy:user:*; answers the mapped user.
+#define KEY_USER_PATTERN "sy:user:{*}"
+bool key_user_mapped(const char *key, size_t len, char mapped[static IDENT_MAPPED_SIZE]);
 size_t key_watch(const char *mapped, char out[static KEY_SIZE]);
 
 // A member of sy:members: <mapped user>/<mapped device>.

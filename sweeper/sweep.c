@@ -33,7 +33,7 @@ sweep_fini(struct sweep *sweep)
     struct swept_node *node;
     struct swept_node *next;
     assert(sweep->reaping == NULL && !sweep->is_looking && !sweep->is_asking &&
-           !sweep->is_scrubbing);
+           !sweep->is_scrubbing && !sweep->is_scrubbing_rows);
     HASH_ITER (hh, sweep->nodes, node, next) {
         forget(sweep, node);
     }
@@ -311,7 +311,8 @@ may_reap(const struct sweep *sweep)
 {
     uint64_t redis_up_ms = sweep->redis_up_ms + (sweep->now_ms - sweep->redis_told_ms);
     return sweep->is_leader && !sweep->is_leaving && sweep->reaping == NULL &&
-           sweep->now_ms >= sweep->hold_until_ms && rules_redis_is_settled(redis_up_ms);
+           !sweep->is_scrubbing_rows && sweep->now_ms >= sweep->hold_until_ms &&
+           rules_redis_is_settled(redis_up_ms);
 }
 
 static void
@@ -344,6 +345,46 @@ on_scrubbed(void *arg, int error, uint64_t cursor, unsigned found)
     sweep->scrub_cursor = cursor;
     if (found > 0)
         log_warn("forgotten_nodes_found", "count=%u", found);
+}
+
+static void
+on_rows_scrubbed(void *arg, int error, uint64_t cursor, unsigned found)
+{
+    struct sweep *sweep = arg;
+    sweep->is_scrubbing_rows = false;
+    if (error != 0)
+        return;
+    sweep->scrub_rows_cursor = cursor;
+    if (found > 0)
+        log_warn("orphan_rows_found", "count=%u", found);
+    reap_next(sweep);
+}
+
+static bool
+has_dead(const struct sweep *sweep)
+{
+    for (const struct swept_node *node = sweep->nodes; node != NULL; node = node->hh.next)
+        if (node->state == NODE_DEAD)
+            return true;
+    return false;
+}
+
+// A round's part.
+static void
+scrub(struct sweep *sweep)
+{
+    if (!sweep->is_leader)
+        return;
+    if (!sweep->is_scrubbing) {
+        sweep->is_scrubbing = true;
+        store_scrub(sweep->store, sweep->scrub_cursor, SCRUB_KEYS, on_scrubbed, sweep);
+    }
+    // What is reaped right now would be found and listed once more.
+    if (!sweep->is_scrubbing_rows && sweep->reaping == NULL && !has_dead(sweep)) {
+        sweep->is_scrubbing_rows = true;
+        store_scrub_rows(sweep->store, sweep->scrub_rows_cursor, SCRUB_USERS, on_rows_scrubbed,
+                         sweep);
+    }
 }
 
 // Leading.
@@ -390,10 +431,7 @@ begin_round(struct sweep *sweep)
         store_lead(sweep->store, sweep->id, LEAD_MS, on_lead, sweep);
     }
     look(sweep);
-    if (sweep->is_leader && !sweep->is_scrubbing) {
-        sweep->is_scrubbing = true;
-        store_scrub(sweep->store, sweep->scrub_cursor, SCRUB_KEYS, on_scrubbed, sweep);
-    }
+    scrub(sweep);
 }
 
 void

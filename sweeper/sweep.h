@@ -9,7 +9,8 @@
 //    A suspect, and one an edge could not reach, is probed: does anybody listen for it?
 // 3. A dead one is reaped in batches, one node at a time, under the leader's fence.
 // 4. Its last link gone: one log line, and NodeDown for everybody.
-// 5. Slowly, all keys are looked through for indexes that no listed node leads to.
+// 5. Slowly, all keys are looked through for indexes that no listed node leads to, and more
+//    slowly for rows that no index names.
 //
 // Every decision is one log line that says what and why. Reaping is held when leases may
 // have ended though their edges live: many nodes dead at once, Redis's clock jumped
@@ -40,6 +41,9 @@
 // Keys looked at per tick for forgotten indexes: a million in four minutes, at less than
 // a thousandth of what Redis does.
 #define SCRUB_KEYS 2000
+// Users whose rows are looked at per round: a million in 42 minutes, at a thousandth of
+// what Redis does. Such rows cost memory alone.
+#define SCRUB_USERS 200
 
 struct swept_node {
     UT_hash_handle hh;
@@ -75,6 +79,8 @@ struct sweep {
     bool has_listed;   // the nodes of this look wait for the clock to be judged
     bool is_scrubbing; // likewise
     uint64_t scrub_cursor;
+    bool is_scrubbing_rows;
+    uint64_t scrub_rows_cursor;
     uint64_t redis_up_ms;   // how long Redis had been up when it was last asked
     uint64_t redis_told_ms; // and when that was
     uint64_t hold_until_ms; // nothing is reaped before

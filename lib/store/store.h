@@ -149,3 +149,9 @@ typedef void store_scrub_cb(void *arg, int error, uint64_t cursor, unsigned foun
 // Answers where to go on; 0: all keys were looked at.
 void store_scrub(struct store *store, uint64_t cursor, unsigned count, store_scrub_cb *done,
                  void *arg);
+// The same for rows: looks at about `count` users for rows of nodes without a lease, and
+// adds those to their node's index, and the node to sy:nodes. `found`: rows that the index
+// did not name; such a row remains when it was written after the index was cleaned up. Not
+// while a node is reaped, see store_orphans.c.
+void store_scrub_rows(struct store *store, uint64_t cursor, unsigned count, store_scrub_cb *done,
+                      void *arg);

@@ -63,6 +63,7 @@ enum kind {
     CLOCK,
     REAP,
     SCRUB,
+    SCRUB_ROWS,
 };
 
 struct call {
@@ -433,6 +434,20 @@ run_reap(struct redis *redis, struct call *call)
         *lease = redis->nodes[--redis->node_count];
 }
 
+static void
+run_scrub_rows(struct redis *redis, struct call *call)
+{
+    for (size_t i = 0; i < redis->row_count; i++) {
+        const struct row *row = &redis->rows[i];
+        const char *node = row->link.node;
+        if (has_lease(redis, find_node(redis, node)))
+            continue;
+        call->count += !is_member(redis, node, row->user, row->link.device);
+        add_member(redis, node, row->user, row->link.device);
+        take_node(redis, node);
+    }
+}
+
 size_t
 redis_row_count(const struct redis *redis)
 {
@@ -517,6 +532,9 @@ execute(struct redis *redis, struct call *call)
             take_node(redis, redis->members[i].node);
         }
         break;
+    case SCRUB_ROWS:
+        run_scrub_rows(redis, call);
+        break;
     }
 }
 
@@ -560,6 +578,7 @@ tell(struct call *call, int error)
         call->to.reaped(call->arg, error, error == 0 ? &call->reaped : NULL);
         break;
     case SCRUB:
+    case SCRUB_ROWS:
         call->to.scrubbed(call->arg, error, 0, (unsigned)call->count);
         break;
     }
@@ -774,6 +793,17 @@ void
 store_scrub(struct store *store, uint64_t cursor, unsigned count, store_scrub_cb *done, void *arg)
 {
     struct call *call = call_new(store, SCRUB, arg);
+    (void)cursor;
+    (void)count;
+    call->to.scrubbed = done;
+    begin(call);
+}
+
+void
+store_scrub_rows(struct store *store, uint64_t cursor, unsigned count, store_scrub_cb *done,
+                 void *arg)
+{
+    struct call *call = call_new(store, SCRUB_ROWS, arg);
     (void)cursor;
     (void)count;
     call->to.scrubbed = done;

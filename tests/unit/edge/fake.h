@@ -33,6 +33,7 @@ enum call_kind {
     CALL_CLOCK,
     CALL_REAP,
     CALL_SCRUB,
+    CALL_SCRUB_ROWS,
     CALL_KINDS,
 };
 

@@ -173,6 +173,16 @@ store_scrub(struct store *store, uint64_t cursor, unsigned count, store_scrub_cb
     SET_DONE(call, done);
 }
 
+void
+store_scrub_rows(struct store *store, uint64_t cursor, unsigned count, store_scrub_cb *done,
+                 void *arg)
+{
+    struct call *call = call_new(store, CALL_SCRUB_ROWS, arg);
+    call->number = cursor;
+    call->batch = count;
+    SET_DONE(call, done);
+}
+
 // Looking at calls.
 
 void
@@ -286,6 +296,7 @@ answer_error(struct call *call, int error)
         reaped(call->arg, error, NULL);
         break;
     case CALL_SCRUB:
+    case CALL_SCRUB_ROWS:
         scrubbed(call->arg, error, 0, 0);
         break;
     case CALL_KINDS:

@@ -305,6 +305,27 @@ the_node_of_an_index_key_is_found(void **state)
     }
 }
 
+static void
+the_user_of_a_row_key_is_found(void **state)
+{
+    (void)state;
+    char mapped[IDENT_MAPPED_SIZE] = "kept";
+    const char *const others[] = {"",
+                                  "sy:user:{",
+                                  "sy:user:{}",
+                                  "sy:user:{a b}",
+                                  "sy:user:a",
+                                  "sy:watch:{a}",
+                                  "sy:user:{a"};
+    for (size_t i = 0; i < LENGTH(others); i++) {
+        assert_false(key_user_mapped(others[i], strlen(others[i]), mapped));
+        assert_string_equal(mapped, "kept");
+    }
+    char key[KEY_SIZE];
+    assert_true(key_user_mapped(key, key_user("bob", key), mapped));
+    assert_string_equal(mapped, "bob");
+}
+
 int
 main(void)
 {
@@ -322,6 +343,7 @@ main(void)
         cmocka_unit_test(writing_an_invalid_link_is_our_fault),
         cmocka_unit_test(a_device_class_is_one_word_of_up_to_32_bytes),
         cmocka_unit_test(the_node_of_an_index_key_is_found),
+        cmocka_unit_test(the_user_of_a_row_key_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

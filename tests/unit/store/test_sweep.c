@@ -1,6 +1,7 @@
 // Leadership and reaping, against a real Redis.
 #include "fixture.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -499,6 +500,111 @@ an_index_of_an_unlisted_node_is_found_by_the_scrub(void **state)
     assert_string_equal(server_ask(&server, "SCARD sy:nodes"), "2");
 }
 
+// All passes of the scrub of rows, a few users at a time.
+static unsigned
+scrub_rows(void)
+{
+    struct scrub scrub = {0};
+    do {
+        int before = scrub.calls;
+        store_scrub_rows(peer.store, scrub.cursor, 5, on_scrub, &scrub);
+        assert_int_equal(scrub.calls, before);
+        wait_for(&loop, &scrub.calls, before + 1);
+        assert_int_equal(scrub.error, 0);
+    } while (scrub.cursor != 0);
+    return scrub.found;
+}
+
+static void
+a_row_no_index_names_is_found_and_goes_like_any_other(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        char user[16];
+        snprintf(user, sizeof user, "u%d", i);
+        put_link(NODE_A, user, 1);
+        put_link(NODE_B, user, 1); // overwrites it, and is named
+        server_ask(&server, "HSET sy:user:{%s} e %s`1`1`5`-`e", user, NODE_A);
+    }
+    put_node(NODE_B);
+    server_ask(&server, "DEL sy:members:{" NODE_A "}");
+    assert_int_equal(scrub_rows(), 40);
+    assert_string_equal(server_ask(&server, "SCARD sy:members:{" NODE_A "}"), "40");
+    assert_int_equal(scrub_rows(), 0); // named now
+    struct reap reap = do_reap(NODE_A, 1, 200);
+    assert_int_equal(reap.reaped.removed, 40);
+    expect_node_is_gone(NODE_A);
+    assert_string_equal(server_ask(&server, "HKEYS sy:user:{u7}"), "d");
+    assert_int_equal(scrub_rows(), 0);
+}
+
+static void
+rows_of_a_node_with_a_lease_or_in_an_index_are_no_orphans(void **state)
+{
+    (void)state;
+    server_ask(&server, "HSET sy:user:{ann} d " NODE_A "`1`1`5`-`d");
+    server_ask(&server, "HSET sy:lease:{" NODE_A "} state up");
+    put_link(NODE_B, "bob", 1);
+    put_node(NODE_B);
+    assert_int_equal(scrub_rows(), 0);
+    assert_string_equal(server_ask(&server, "SMEMBERS sy:nodes"), NODE_B);
+    assert_string_equal(server_ask(&server, "EXISTS sy:members:{" NODE_A "}"), "0");
+    assert_string_equal(server_ask(&server, "SMEMBERS sy:members:{" NODE_B "}"), "bob/d");
+}
+
+static void
+what_is_no_row_is_skipped_by_the_scrub(void **state)
+{
+    (void)state;
+    server_ask(&server, "SET sy:user:{str} x");
+    server_ask(&server, "HSET sy:user:{not`mapped} d " NODE_A "`1`1`5`-`d");
+    server_ask(&server, "HSET sy:user:{ann} bad/device " NODE_A "`1`1`5`-`d");
+    server_ask(&server, "HSET sy:user:{ann} d rubbish");
+    server_ask(&server, "HSET sy:user:{ann} e no-node`1`1`5`-`d");
+    server_ask(&server, "HSET sy:user:{ann} f " NODE_A);
+    assert_int_equal(scrub_rows(), 0);
+    assert_string_equal(server_ask(&server, "EXISTS sy:nodes sy:members:{" NODE_A "}"), "0");
+    struct scrub scrub = {0};
+    store_scrub_rows(peer.store, 0, 0, on_scrub, &scrub);
+    wait_for(&loop, &scrub.calls, 1);
+    assert_int_equal(scrub.error, SY_EINVAL);
+}
+
+struct clock_seen {
+    int calls;
+    int error;
+    struct store_clock clock;
+};
+
+static void
+on_clock(void *arg, int error, const struct store_clock *clock)
+{
+    struct clock_seen *seen = arg;
+    seen->calls++;
+    seen->error = error;
+    if (clock)
+        seen->clock = *clock;
+}
+
+static void
+the_clock_is_read_between_two_times_of_ours(void **state)
+{
+    (void)state;
+    struct clock_seen seen = {0};
+    uv_update_time(&loop);
+    uint64_t before_ms = uv_now(&loop);
+    store_read_clock(peer.store, on_clock, &seen);
+    assert_int_equal(seen.calls, 0);
+    server_signal(&server, SIGSTOP);
+    uv_sleep(30);
+    server_signal(&server, SIGCONT);
+    wait_for(&loop, &seen.calls, 1);
+    assert_int_equal(seen.error, 0);
+    assert_int_equal(seen.clock.asked_ms, before_ms);
+    assert_in_range(seen.clock.answered_ms, before_ms + 30, uv_now(&loop));
+    assert_in_range(seen.clock.redis_ms / 1000, time(NULL) - 60, time(NULL));
+}
+
 int
 main(void)
 {
@@ -524,6 +630,10 @@ main(void)
         cmocka_unit_test_setup(a_user_who_moves_on_while_it_is_reaped_keeps_the_new_link, flush),
         cmocka_unit_test_setup(a_row_that_cannot_be_reaped_leaves_the_index, flush),
         cmocka_unit_test_setup(an_index_of_an_unlisted_node_is_found_by_the_scrub, flush),
+        cmocka_unit_test_setup(a_row_no_index_names_is_found_and_goes_like_any_other, flush),
+        cmocka_unit_test_setup(rows_of_a_node_with_a_lease_or_in_an_index_are_no_orphans, flush),
+        cmocka_unit_test_setup(what_is_no_row_is_skipped_by_the_scrub, flush),
+        cmocka_unit_test_setup(the_clock_is_read_between_two_times_of_ours, flush),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -15,6 +15,7 @@ struct desk {
     struct store store;
     struct bus bus;
     int64_t redis_ahead_ms; // of our clock
+    bool keeps_scrub;       // that of rows is not answered with the clock
 };
 
 static int
@@ -74,10 +75,22 @@ answer_lead(struct desk *desk, bool is_leader, uint64_t fence)
 }
 
 static void
+answer_scrub(struct desk *desk, enum call_kind kind, uint64_t cursor, unsigned found)
+{
+    store_scrub_cb *done;
+    struct call *call = call_of(&desk->store, kind);
+    call->is_answered = true;
+    memcpy(&done, &call->done, sizeof(done));
+    done(call->arg, 0, cursor, found);
+}
+
+static void
 answer_clock(struct desk *desk)
 {
     store_clock_cb *done;
     struct call *call = call_of(&desk->store, CALL_CLOCK);
+    if (!desk->keeps_scrub && calls_open_of(&desk->store, CALL_SCRUB_ROWS) > 0)
+        answer_scrub(desk, CALL_SCRUB_ROWS, 0, 0);
     uint64_t now_ms = desk->sweep.now_ms;
     struct store_clock clock = {.redis_ms = (uint64_t)((int64_t)now_ms + desk->redis_ahead_ms),
                                 .asked_ms = now_ms,
@@ -126,16 +139,6 @@ answer_reap(struct call *call, uint64_t listed, uint64_t removed, uint64_t left)
     call->is_answered = true;
     memcpy(&done, &call->done, sizeof(done));
     done(call->arg, 0, &reaped);
-}
-
-static void
-answer_scrub(struct desk *desk, uint64_t cursor, unsigned found)
-{
-    store_scrub_cb *done;
-    struct call *call = call_of(&desk->store, CALL_SCRUB);
-    call->is_answered = true;
-    memcpy(&done, &call->done, sizeof(done));
-    done(call->arg, 0, cursor, found);
 }
 
 static void
@@ -920,24 +923,56 @@ hints_that_lead_nowhere_are_dropped(void **state)
 // Scrubbing.
 
 static void
+expect_scrub(struct desk *desk, enum call_kind kind, unsigned batch)
+{
+    struct call *call = call_of(&desk->store, kind);
+    assert_int_equal(call->number, 0);
+    assert_int_equal(call->batch, batch);
+    tick(desk);
+    assert_int_equal(calls_open_of(&desk->store, kind), 1); // one at a time
+    answer_scrub(desk, kind, 4711, 2);
+    tick(desk);
+    assert_int_equal(call_of(&desk->store, kind)->number, 4711);
+    answer_error(call_of(&desk->store, kind), SY_ETIME);
+    tick(desk);
+    assert_int_equal(call_of(&desk->store, kind)->number, 4711);
+    answer_scrub(desk, kind, 0, 0);
+    tick(desk);
+    assert_int_equal(call_of(&desk->store, kind)->number, 0);
+}
+
+static void
 the_scrub_goes_on_where_it_was_and_around(void **state)
 {
     struct desk *desk = *state;
     lead(desk);
-    struct call *call = call_of(&desk->store, CALL_SCRUB);
-    assert_int_equal(call->number, 0);
-    assert_int_equal(call->batch, SCRUB_KEYS);
+    expect_scrub(desk, CALL_SCRUB, SCRUB_KEYS);
+}
+
+static void
+rows_are_not_scrubbed_while_a_node_is_reaped(void **state)
+{
+    struct desk *desk = *state;
+    desk->keeps_scrub = true;
+    lead(desk);
+    answer_one(desk, NODE_B, false);
+    assert_int_equal(calls_open_of(&desk->store, CALL_SCRUB_ROWS), 1);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+    answer_scrub(desk, CALL_SCRUB_ROWS, 7, 0); // then it begins at once
+    struct call *call = call_of(&desk->store, CALL_REAP);
     tick(desk);
-    assert_int_equal(calls_open_of(&desk->store, CALL_SCRUB), 1); // one at a time
-    answer_scrub(desk, 4711, 2);
+    assert_int_equal(calls_open_of(&desk->store, CALL_SCRUB_ROWS), 0);
+    answer_reap(call, 1, 1, 0);
     tick(desk);
-    assert_int_equal(call_of(&desk->store, CALL_SCRUB)->number, 4711);
-    answer_error(call_of(&desk->store, CALL_SCRUB), SY_ETIME);
-    tick(desk);
-    assert_int_equal(call_of(&desk->store, CALL_SCRUB)->number, 4711);
-    answer_scrub(desk, 0, 0);
-    tick(desk);
-    assert_int_equal(call_of(&desk->store, CALL_SCRUB)->number, 0);
+    assert_int_equal(call_of(&desk->store, CALL_SCRUB_ROWS)->number, 7);
+}
+
+static void
+so_does_the_scrub_of_rows(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    expect_scrub(desk, CALL_SCRUB_ROWS, SCRUB_USERS);
 }
 
 #define SWEEP_TEST(claim) cmocka_unit_test_setup_teardown(claim, setup, teardown)
@@ -984,6 +1019,8 @@ main(void)
         SWEEP_TEST(a_silent_node_is_probed_until_it_is_unheard),
         SWEEP_TEST(hints_that_lead_nowhere_are_dropped),
         SWEEP_TEST(the_scrub_goes_on_where_it_was_and_around),
+        SWEEP_TEST(so_does_the_scrub_of_rows),
+        SWEEP_TEST(rows_are_not_scrubbed_while_a_node_is_reaped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
