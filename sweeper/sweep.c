@@ -285,9 +285,9 @@ on_reaped(void *arg, int error, const struct store_reaped *answer)
         node->facts.has_lease = true;
         judge(sweep, node);
     } else if (error == SY_EDENIED) {
-        log_warn("reap_stopped", "node=%s reason=stale_fence fence=%llu", node->node,
-                 (unsigned long long)sweep->fence);
         sweep->stale_fences++;
+        log_warn("reap_stopped", "node=%s reason=stale_fence fence=%llu times=%llu", node->node,
+                 (unsigned long long)sweep->fence, (unsigned long long)sweep->stale_fences);
         sweep->is_leader = false;
         return;
     } else if (error != 0) {
