@@ -40,6 +40,14 @@ sweep_fini(struct sweep *sweep)
     arena_fini(&sweep->arena);
 }
 
+// An answer tells the time too; the host's ticks are up to SWEEP_TICK_MS apart.
+static void
+pass_to(struct sweep *sweep, uint64_t now_ms)
+{
+    if (sweep->now_ms < now_ms)
+        sweep->now_ms = now_ms;
+}
+
 static struct swept_node *
 find(const struct sweep *sweep, const char *id)
 {
@@ -207,8 +215,7 @@ on_clock(void *arg, int error, const struct store_clock *clock)
     sweep->is_looking = sweep->has_listed = false;
     if (error != 0)
         return; // nothing known, nothing done; the next round asks again
-    if (sweep->now_ms < clock->answered_ms)
-        sweep->now_ms = clock->answered_ms;
+    pass_to(sweep, clock->answered_ms);
     look_at_clock(sweep, clock);
     if (!has_listed)
         return;
@@ -294,6 +301,7 @@ on_reaped(void *arg, int error, const struct store_reaped *answer)
         log_warn("reap_failed", "node=%s reason=%s", node->node, sy_error_name(error));
         return; // the next tick goes on
     } else {
+        pass_to(sweep, answer->answered_ms);
         node->removed += answer->removed;
         sweep->links_removed += answer->removed;
         sweep->pace.used += answer->listed;

@@ -132,9 +132,10 @@ typedef void store_clock_cb(void *arg, int error, const struct store_clock *cloc
 void store_read_clock(struct store *store, store_clock_cb *done, void *arg);
 
 struct store_reaped {
-    uint64_t listed;  // index entries looked at
-    uint64_t removed; // rows deleted
-    uint64_t left;    // index entries that remain; 0: the node is gone from sy:nodes too
+    uint64_t listed;      // index entries looked at
+    uint64_t removed;     // rows deleted
+    uint64_t left;        // index entries that remain; 0: the node is gone from sy:nodes too
+    uint64_t answered_ms; // uv_now of the loop
 };
 typedef void store_reap_cb(void *arg, int error, const struct store_reaped *answer);
 // One batch of about `batch` (1 to 1000) links of a dead node. SY_EBUSY: the node lives.

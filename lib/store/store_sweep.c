@@ -156,6 +156,7 @@ static void
 finish_reap(struct call *base)
 {
     struct reap_call *call = (struct reap_call *)base;
+    call->reaped.answered_ms = uv_now(base->store->idle.loop);
     call->done(call->arg, base->error, base->error ? NULL : &call->reaped);
     for (size_t i = 0; i < call->count; i++)
         free(call->members[i]);

@@ -16,15 +16,22 @@ DEAD = "edge-z.00000000000000dd"
 HELD = r"reaping_held\b.*reason=redis_clock_jumped\b.*by_ms=(-?\d+)"
 
 
+PUT = """
+for n = 0, ARGV[2] - 1 do
+    if ARGV[3] == '1' then
+        redis.call('SADD', 'sy:members:{' .. ARGV[1] .. '}', 'ghost' .. n .. '/d')
+    end
+    redis.call('HSET', 'sy:user:{ghost' .. n .. '}', 'd', ARGV[1] .. ' ' .. n + 1 .. ' 1000 5 - d')
+end
+if ARGV[3] == '1' then
+    redis.call('SADD', 'sy:nodes', ARGV[1])
+end
+"""
+
+
 def put_dead(keys, count, node=DEAD, is_indexed=True):
     """`count` links of a node that has no lease."""
-    for number in range(count):
-        user = "ghost%d" % number
-        if is_indexed:
-            keys.ask("SADD", "sy:members:{%s}" % node, user + "/d")
-        keys.ask("HSET", "sy:user:{%s}" % user, "d", "%s %d 1000 5 - d" % (node, number + 1))
-    if is_indexed:
-        keys.ask("SADD", "sy:nodes", node)
+    keys.ask("EVAL", PUT, 0, node, count, int(is_indexed))
 
 
 def hint(node, origin):
@@ -156,6 +163,19 @@ class Hinted(Case):
                 self.assertTrue(cluster.links("ghost0"))
         self.assertNotRegex(cluster.sweeper.log(), r"node_suspect\b.*node=%s" % re.escape(node))
         self.assertNotIn("node_reaped", cluster.sweeper.log())
+
+
+class Speed(Case):
+    def test_ten_thousand_links_are_gone_within_five_seconds(self):
+        cluster = self.own().start(edges=("edge-a",))
+        wait_settled(cluster.sweeper)
+        with cluster.keys() as keys:
+            put_dead(keys, 10000)
+            found = cluster.sweeper.wait_log(r"node_reaped\b.*links=(\d+) took_ms=(\d+) links_per_s=(\d+)", 6)
+            links, took_ms, _ = (int(text) for text in found.groups())
+            self.assertEqual(links, 10000)
+            self.assertLess(took_ms, 5000 * SCALE)
+            self.assertEqual(keys.keys("sy:user:*"), [])
 
 
 class Overtaken(Case):
