@@ -214,12 +214,9 @@ on_heartbeat(struct edge *edge, const char *subject, const void *bytes, size_t l
     }
     if (strcmp(beat->node, edge->node) == 0)
         return;
-    const struct peer *peer = peers_find(&edge->peers, beat->node);
-    // It had no lease when routes were read, so they do not lead to it.
-    if (peer != NULL && peer->lease_ms > peer->heard_ms && !peer->lease_lives)
-        routes_forget_all(edge);
     peers_hear(&edge->peers, beat, edge->now_ms);
     compare_devices(edge, beat);
+    routes_peer_lives(edge, peers_find(&edge->peers, beat->node));
 }
 
 void

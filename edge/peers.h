@@ -42,6 +42,7 @@ struct peer {
     bool lease_lives;  // what it said
     bool is_unheard;   // nobody listened; until the next heartbeat
     uint64_t told_ms;  // when sweepers were last told so; 0: never
+    bool is_left_out;  // it was dead when a route was read; until it lives
     bool is_draining;
     bool has_directory; // it says that it holds its lease
     uint32_t connections;

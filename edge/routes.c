@@ -134,10 +134,12 @@ settle(struct route *route)
         struct peer *peer = route->peers[i];
         // A lease that could not be read counts as living: a message to a dead edge is
         // answered within a millisecond, one withheld from a living edge is lost.
-        if (peer_state(peer, route->edge->now_ms) == PEER_DEAD)
+        if (peer_state(peer, route->edge->now_ms) == PEER_DEAD) {
             peer->holds--;
-        else
+            peer->is_left_out = true;
+        } else {
             route->peers[kept++] = peer;
+        }
     }
     route->peer_count = kept;
     route->is_known = true;
@@ -158,6 +160,8 @@ on_lease(void *arg, int error, const struct store_node *node)
     if (error == 0 || error == SY_ENOENT) {
         check->peer->lease_ms = route->edge->now_ms;
         check->peer->lease_lives = error == 0 && node->has_lease;
+        if (check->peer->lease_lives)
+            routes_peer_lives(route->edge, check->peer);
     }
     free(check);
     if (--route->checks == 0)
@@ -294,6 +298,15 @@ void
 routes_forget_all(struct edge *edge)
 {
     edge->routes.epoch++;
+}
+
+void
+routes_peer_lives(struct edge *edge, struct peer *peer)
+{
+    if (!peer->is_left_out)
+        return;
+    peer->is_left_out = false;
+    routes_forget_all(edge);
 }
 
 void

@@ -77,4 +77,7 @@ void routes_cancel(struct waiter *waiter);
 void routes_forget(struct edge *edge, const char *user, size_t len);
 // Changes may have been missed: everything is read again when next needed.
 void routes_forget_all(struct edge *edge);
+// It was heard, or has a lease. Routes read while it was dead do not lead to it: all are read
+// again when next needed.
+void routes_peer_lives(struct edge *edge, struct peer *peer);
 void routes_fini(struct edge *edge);

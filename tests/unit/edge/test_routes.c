@@ -104,6 +104,25 @@ an_edge_that_is_back_is_looked_for_again(void **state)
 }
 
 static void
+an_edge_that_has_its_lease_again_is_looked_for_again(void **state)
+{
+    struct rig *rig = *state;
+    struct conn *alice = begin(rig);
+    rig->edge.now_ms += LEASE_MS;
+    say_send(alice, 0, "bob", "hi");
+    answer(rig, "bob", NODE_B);
+    answer_lease(call_of(&rig->store, CALL_READ_NODE), false);
+    assert_int_equal(find(rig, "bob")->peer_count, 0);
+    rig->edge.now_ms += PEER_LEASE_BELIEF_MS;
+    say_send(alice, 0, "carol", "hi");
+    answer(rig, "carol", NODE_B);
+    answer_lease(call_of(&rig->store, CALL_READ_NODE), true);
+    assert_null(find(rig, "bob"));
+    rig_turn_end(rig);
+    assert_int_equal(bus_count_to(&rig->bus, NODE_B), 1);
+}
+
+static void
 after_the_bus_was_down_all_is_read_anew(void **state)
 {
     struct rig *rig = *state;
@@ -361,6 +380,7 @@ main(void)
         RIG_TEST(a_change_that_is_told_ends_the_memory),
         RIG_TEST(a_login_here_ends_the_memory_whose_note_it_took),
         RIG_TEST(an_edge_that_is_back_is_looked_for_again),
+        RIG_TEST(an_edge_that_has_its_lease_again_is_looked_for_again),
         RIG_TEST(after_the_bus_was_down_all_is_read_anew),
         RIG_TEST(an_answer_asked_for_before_the_bus_came_back_is_not_trusted),
         RIG_TEST(the_oldest_routes_go_first_at_the_bound),
