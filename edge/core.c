@@ -112,6 +112,7 @@ edge_tick(struct edge *edge)
     publish_heartbeat(edge);
     registry_tick(edge);
     fence_tick(edge);
+    roundtrip_tick(edge);
     peers_forget(&edge->peers, edge->now_ms);
 }
 
@@ -170,7 +171,10 @@ on_item(struct edge *edge, const char *origin, const Switchyard__Bus__V1__BusIte
 {
     switch (item->item_case) {
     case SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_ENVELOPE:
-        delivery_envelope(edge, origin, item->envelope);
+        if (item->envelope->n_to == 0 && strcmp(origin, edge->node) == 0)
+            roundtrip_heard(edge, item->envelope);
+        else
+            delivery_envelope(edge, origin, item->envelope);
         break;
     case SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_RECEIPT:
         router_receipt(edge, origin, item->receipt);
@@ -247,6 +251,7 @@ edge_on_bus_state(void *arg, bool up, const char *why)
     (void)why; // the bus has logged it
     struct edge *edge = arg;
     fence_bus_state(edge, up);
+    roundtrip_bus_state(edge, up);
     if (!up) {
         router_bus_lost(edge);
         return;
@@ -284,6 +289,8 @@ edge_can_serve(const struct edge *edge, const char **why)
         *why = "not connected to NATS";
     else if (!registry_holds_lease(edge))
         *why = "no lease in Redis";
+    else if (roundtrip_is_deaf(edge))
+        *why = "its own messages do not come back";
     else if (edge->fence.cause != 0)
         *why = "its clients go elsewhere";
     else

@@ -19,6 +19,7 @@
 #include "edge/pause.h"
 #include "edge/peers.h"
 #include "edge/registry.h"
+#include "edge/roundtrip.h"
 #include "edge/router.h"
 #include "edge/routes.h"
 #include "edge/session.h"
@@ -116,6 +117,8 @@ struct edge {
     struct drain drain;
     struct pause pause;
     struct fence fence;
+    struct roundtrip roundtrip;
+    uint64_t (*clock_us)(void); // to measure with, never to decide by; NULL: now_ms
     struct arena arena; // of the frame being decoded
     struct arena wrap;  // of an event being turned into JSON meanwhile
     struct buf scratch; // of the event being encoded

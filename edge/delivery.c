@@ -58,6 +58,18 @@ delivery_to_user(struct edge *edge, struct delivery *delivery, const struct user
     return delivered;
 }
 
+bool
+delivery_to_nobody(struct edge *edge, const Switchyard__Bus__V1__Envelope *envelope)
+{
+    struct delivery delivery = {.event = envelope->event.data,
+                                .len = envelope->event.len,
+                                .expires_ms = envelope->expires_at_ms};
+    bool is_sound = envelope->expires_at_ms > edge->wall_ms &&
+                    frame_for(edge, &delivery, CODEC_JSON) != NULL;
+    delivery_fini(&delivery);
+    return is_sound;
+}
+
 void
 delivery_fini(struct delivery *delivery)
 {

@@ -4,6 +4,7 @@
 // all connections share that frame. One thread.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,9 @@ struct delivered delivery_to_user(struct edge *edge, struct delivery *delivery,
 // (SY_EFULL) or closing (SY_EDOWN), and the session has ended for that.
 MUST_USE
 int delivery_to_session(struct edge *edge, struct delivery *delivery, struct session *session);
+// As far as it goes without a connection: a frame is made of the event and dropped. False: it
+// is late, or cannot be read.
+bool delivery_to_nobody(struct edge *edge, const Switchyard__Bus__V1__Envelope *envelope);
 void delivery_fini(struct delivery *delivery);
 
 // An envelope from another edge: delivers, and answers with a receipt, in this

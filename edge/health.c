@@ -89,6 +89,10 @@ health_ready(const struct edge *edge, const struct health *health, struct http_r
 {
     const char *why;
     bool ready = edge_is_ready(edge, &why);
+    if (ready && !edge_is_alone(edge) && !roundtrip_is_well(edge)) {
+        ready = false;
+        why = "its own messages make no round trip";
+    }
     start(reply, ready ? 200 : 503);
     put(reply, "{\"ready\":%s,", ready ? "true" : "false");
     put_text(reply, "why", why);
@@ -109,6 +113,9 @@ health_ready(const struct edge *edge, const struct health *health, struct http_r
         put_check(reply, "lease", registry_holds_lease(edge),
                   edge->registry.beat_ms != 0 ? edge->now_ms - edge->registry.beat_ms : 0,
                   edge->registry.beat_ms != 0 ? "since the last renewal" : "not taken yet");
+        put_check(reply, "round_trip", edge->roundtrip.ok_ms != 0 && roundtrip_is_well(edge),
+                  roundtrip_age_ms(edge), roundtrip_describe(edge));
+        put(reply, ",\"round_trip_us\":%llu", (unsigned long long)edge->roundtrip.took_us);
     }
     put(reply, "}\n");
 }

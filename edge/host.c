@@ -503,6 +503,7 @@ fill_edge(struct host *host)
         .accept_rate = (uint32_t)s->connections_accept_rate,
     };
     edge->auth = &host->auth;
+    edge->clock_us = clock_mono_us;
     auth_init(&host->auth, s);
     make_node_id(host);
     rng_seed(&edge->rng, rand_u64());

@@ -79,6 +79,32 @@ ready_says_what_is_missing(void **state)
 }
 
 static void
+without_a_round_trip_for_five_seconds_it_is_not_ready(void **state)
+{
+    struct rig *rig = *state;
+    struct health health = {0};
+    struct http_reply reply;
+    registry_tick(&rig->edge);
+    answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
+    roundtrip_tick(&rig->edge);
+    rig_pass(rig, 4999);
+    health_ready(&rig->edge, &health, &reply);
+    assert_int_equal(reply.status, 200);
+    rig_pass(rig, 1);
+    health_ready(&rig->edge, &health, &reply);
+    assert_int_equal(reply.status, 503);
+    json_t *document = read_reply(&reply);
+    assert_string_equal(json_string_value(json_object_get(document, "why")),
+                        "its own messages make no round trip");
+    const json_t *trip = json_object_get(document, "round_trip");
+    assert_true(json_is_false(json_object_get(trip, "ok")));
+    assert_int_equal((int)json_number_value(json_object_get(trip, "for_ms")), 5000);
+    assert_string_equal(json_string_value(json_object_get(trip, "detail")), "no answer from redis");
+    assert_true(json_is_false(json_object_get(document, "degraded")));
+    json_decref(document);
+}
+
+static void
 alone_an_edge_is_ready_and_has_no_dependencies(void **state)
 {
     struct rig *rig = *state;
@@ -169,6 +195,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(alive_is_always_ok),
         RIG_TEST(ready_says_what_is_missing),
+        RIG_TEST(without_a_round_trip_for_five_seconds_it_is_not_ready),
         ALONE_TEST(alone_an_edge_is_ready_and_has_no_dependencies),
         RIG_TEST(descriptions_of_any_kind_and_length_stay_json),
         RIG_TEST(the_counters_fit_at_their_largest),
