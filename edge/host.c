@@ -124,9 +124,11 @@ on_before_wait(uv_prepare_t *handle)
 {
     struct host *host = handle->data;
     uint64_t held;
-    uv_update_time(&host->loop); // the process may have stood still since it read
-    set_clocks(host);
     uint64_t started_ms = clock_mono_ms();
+    if (started_ms >= host->edge.now_ms + PAUSE_MIN_MS) { // it stood still since it read
+        uv_update_time(&host->loop);
+        set_clocks(host);
+    }
     bool has_more = edge_turn_end(&host->edge);
     follow_hold(host, false);
     if (host->edge.bus != NULL)
