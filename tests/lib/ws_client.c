@@ -191,8 +191,9 @@ read_frame(struct ws_client *c, const uint8_t *at, size_t left, size_t *used,
     if (opcode == 9)
         queue_frame(c, 10, at + head, (size_t)size);
     if (opcode == 8) {
-        c->close_code = size >= 2 ? (uint16_t)(at[head] << 8 | at[head + 1]) : 1005;
-        snprintf(closed, sizeof(closed), "closed with %u", (unsigned)c->close_code);
+        unsigned code = size >= 2 ? (unsigned)at[head] << 8 | at[head + 1] : 1005;
+        c->close_code = (uint16_t)code;
+        snprintf(closed, sizeof(closed), "closed with %u", code);
         return closed;
     }
     if (opcode == (c->format == CODEC_JSON ? 1 : 2))
