@@ -65,7 +65,8 @@ class PingPong(Fault):
         time.sleep(dice.choice((0, 0, 0.001, 0.005, 0.02)) * dice.random())
         while len(visitors) > 4:
             old, _ = visitors.pop(0)
-            (old.abort if dice.random() < 0.5 else old.sock.close)()
+            if old.ended is None:
+                (old.abort if dice.random() < 0.5 else old.sock.close)()
 
     def is_alive(self, visitor):
         if visitor.ended:
