@@ -26,7 +26,10 @@ allocate(void *block, size_t size, const char *reason)
     }
     if (block == NULL && size == shrunk_from && strcmp(reason, "rx_ubuf") == 0)
         size = LWS_PRE + CONTROL_PAYLOAD_MAX + SPILL;
-    return realloc(block, size);
+    void *given = realloc(block, size);
+    if (given == NULL)
+        abort(); // as for our own; some of its callers would write to the NULL
+    return given;
 }
 
 size_t

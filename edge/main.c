@@ -14,6 +14,7 @@
 #include "edge/host.h"
 #include "edge/settings.h"
 #include "lib/base/clock.h"
+#include "lib/base/last_words.h"
 #include "lib/base/log.h"
 #include "lib/base/rand.h"
 
@@ -57,6 +58,7 @@ serve(const struct settings *settings)
     if (settings_check(settings, stderr) != 0)
         return EXIT_CONFIG;
     log_setup_words(settings->log_level, settings->log_format);
+    last_words_prepare();
     struct workers_opts opts = {
         .count = settings_workers(settings),
         .host = settings->listen_host,

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/base/last_words.h"
 #include "lib/base/log.h"
 #include "sweeper/host.h"
 #include "sweeper/settings.h"
@@ -32,6 +33,7 @@ serve(const struct settings *settings)
     if (settings_check(settings, stderr) != 0)
         return EXIT_CONFIG;
     log_setup_words(settings->log_level, settings->log_format);
+    last_words_prepare();
     return host_run(settings);
 }
 

@@ -12,6 +12,7 @@
 #include "lib/store/redis.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
@@ -215,7 +216,14 @@ redis_send(struct redis *redis, const char *bytes, size_t len)
 {
     assert(redis->context && !redis->is_dropped);
     // It can only refuse while disconnecting, which our owner never sees.
+    const struct redisCallback *last = redis->context->replies.tail;
     redisAsyncFormattedCommand(redis->context, on_reply, redis, bytes, len);
+    // Without memory hiredis 0.14 sends what nobody waits for, or waits for what was not sent,
+    // and tells neither.
+    if (redis->context->replies.tail == last || redis->context->c.err == REDIS_ERR_OOM) {
+        errno = ENOMEM;
+        abort();
+    }
 }
 
 void

@@ -6,13 +6,16 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmocka_all.h"
+#include "lib/base/last_words.h"
 
 static int real_stderr = -1;
 static char captured[1 << 20];
@@ -465,6 +468,41 @@ a_limit_works_from_time_zero_and_against_a_clock_that_goes_back(void **state)
     assert_false(log_limit_pass(&limit, 4000, &held));
 }
 
+// A process that aborts with this errno: its lines, once it has ended as an abort does.
+static const char *
+lines_of_an_abort(int error)
+{
+    capture_start();
+    pid_t child = fork();
+    if (child == 0) {
+        last_words_prepare();
+        errno = error;
+        abort();
+    }
+    int status = 0;
+    pid_t ended = child > 0 ? waitpid(child, &status, 0) : -1;
+    const char *lines = capture_end();
+    assert_true(ended == child && child > 0);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    return lines;
+}
+
+static void
+an_abort_without_memory_says_so(void **state)
+{
+    (void)state;
+    const char *line = behind_time(lines_of_an_abort(ENOMEM));
+    assert_memory_equal(line, "error out_of_memory meaning=", 28);
+    assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
+}
+
+static void
+any_other_abort_is_a_fault(void **state)
+{
+    (void)state;
+    assert_memory_equal(behind_time(lines_of_an_abort(EIO)), "error aborted meaning=", 22);
+}
+
 int
 main(void)
 {
@@ -492,6 +530,8 @@ main(void)
         cmocka_unit_test(a_quote_is_good_for_seven_more_calls),
         cmocka_unit_test_setup(logging_leaves_errno_alone, start_plain),
         cmocka_unit_test_setup(lines_of_several_threads_stay_whole, start_plain),
+        cmocka_unit_test_setup(an_abort_without_memory_says_so, start_plain),
+        cmocka_unit_test_setup(any_other_abort_is_a_fault, start_plain),
         cmocka_unit_test(a_limit_lets_one_through_per_interval),
         cmocka_unit_test(a_limit_works_from_time_zero_and_against_a_clock_that_goes_back),
     };
