@@ -5,8 +5,11 @@
 // passed. Until then nothing fails, so that a process starts as usual. What failed is
 // counted; each failure sets errno to ENOMEM as malloc does. free is not touched.
 //
+// A crash is told on stderr: the modules on the way to it, the innermost first.
+//
 // The real functions are glibc's own names, so that nothing is looked up (dlsym allocates).
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -116,9 +119,26 @@ on_signal(int number)
     errno = before;
 }
 
+static void
+on_crash(int number)
+{
+    static const char text[] = "failing_malloc: crashed\n";
+    void *frames[24];
+    int count = backtrace(frames, 24);
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    backtrace_symbols_fd(frames, count, STDERR_FILENO);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
 __attribute__((constructor)) static void
 prepare(void)
 {
+    void *frame;
+    struct sigaction crash = {.sa_handler = on_crash};
+    backtrace(&frame, 1); // loads what it needs while there is memory
+    sigaction(SIGSEGV, &crash, NULL);
+    sigaction(SIGBUS, &crash, NULL);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigaction(SIGUSR2, &action, NULL);
 }
