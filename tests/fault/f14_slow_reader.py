@@ -13,7 +13,7 @@ from cluster import SANITIZED, SharedCase, wait_until
 
 RCVBUF = 64 << 10
 CAP = 256 << 10
-PING_S = 2
+PING_S = 1
 CLOSE_WAIT_S = 5
 SLOW = 60 if LONG else 12
 # What a socket costs besides its queue: the session, libwebsockets' and the piece of a

@@ -124,9 +124,12 @@ class Memory(Upkeep, Case):
             return alice.send("bob", "back", timeout=6)["status"] == "OUTCOME_STATUS_SENT"
         wait_until(reached, 3, "bob")
         self.assertEqual(bob.message()["text"], "back")
-        cluster.sweeper.wait_log(r"node_reaped\b.*node=%s\b" % re.escape(edge.node), LEASE_S + 10)
-        with cluster.keys() as keys:
-            self.assertEqual(keys.keys("sy:user:*"), ["sy:user:{alice}", "sy:user:{bob}"])
+        # carol came back nowhere: the row of the dead one counts until its lease ends, and not longer.
+        self.assertTrue(cluster.links("carol"))
+
+        def forgotten():
+            return alice.send("carol", "?", timeout=6).get("reason") == "REASON_OFFLINE"
+        wait_until(forgotten, LEASE_S + 3, "carol offline", every=0.3)
 
     def test_an_edge_alone_too(self):
         rng = seeded(25)

@@ -1,7 +1,7 @@
 """upkeep.py: what every fault test checks besides its own claim: what an edge held before, it
 holds again afterwards. Descriptors exactly, memory within 10 % and SLACK_BYTES.
 
-FAULT_LONG=1 asks for the long forms. Import this first: it finds tests/system.
+SY_FAULT_LONG=1 asks for the long forms, SY_FAULT_SEED sets the seed. Import this first: it finds tests/system.
 """
 import os
 import random
@@ -14,14 +14,14 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import cluster  # noqa: E402
 from client import SCALE, Closed, Refused  # noqa: E402
 
-LONG = os.environ.get("FAULT_LONG", "") not in ("", "0")
+LONG = os.environ.get("SY_FAULT_LONG", "") != ""
 # An edge that starts is a few MiB; pools grow to their working size in steps of slabs.
 SLACK_BYTES = 2 << 20
 
 
 def seeded(default):
-    """A random source whose seed is in the test's output; FAULT_SEED sets it."""
-    seed = int(os.environ.get("FAULT_SEED", default))
+    """A random source whose seed is in the test's output."""
+    seed = int(os.environ.get("SY_FAULT_SEED", default))
     print("seed %d" % seed, flush=True)
     return random.Random(seed)
 
