@@ -119,10 +119,10 @@ struct edge {
     struct fence fence;
     struct roundtrip roundtrip;
     uint64_t (*clock_us)(void); // to measure with, never to decide by; NULL: now_ms
-    struct arena arena; // of the frame being decoded
-    struct arena wrap;  // of an event being turned into JSON meanwhile
-    struct buf scratch; // of the event being encoded
-    struct buf wrapped; // of the frame being made of an event
+    struct arena arena;         // of the frame being decoded
+    struct arena wrap;          // of an event being turned into JSON meanwhile
+    struct buf scratch;         // of the event being encoded
+    struct buf wrapped;         // of the frame being made of an event
     uint64_t next_connection;
     uint32_t live_sessions;
     uint64_t heartbeats; // published so far

@@ -38,10 +38,10 @@ static void
 put_text(struct http_reply *reply, const char *name, const char *text)
 {
     char safe[TEXT_MAX + 1];
-    size_t len = 0;
-    for (; len < TEXT_MAX && text[len] != '\0'; len++) {
-        unsigned char c = (unsigned char)text[len];
-        safe[len] = c < 0x20 || c == '"' || c == '\\' || c > 0x7e ? '?' : text[len];
+    size_t len = strnlen(text, TEXT_MAX);
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        safe[i] = c < 0x20 || c == '"' || c == '\\' || c > 0x7e ? '?' : text[i];
     }
     safe[len] = '\0';
     put(reply, "\"%s\":\"%s\"", name, safe);
