@@ -107,7 +107,7 @@ on_reaped(void *arg, int error, const struct store_reaped *answer)
 static void
 report(const struct bench *bench, uint64_t took_us, uint64_t cpu_us, struct waits *waits)
 {
-    uint64_t count = waits->count;
+    uint64_t count = waits->count > 0 ? waits->count : 1;
     qsort(waits->us, count, sizeof waits->us[0], compare);
     printf("batch %u: %llu links in %.0f ms, %.0f links/s, %.1f us of Redis CPU each; "
            "PING waits p50 %u us, p99 %u us, max %u us (%llu asked)\n",
@@ -130,7 +130,8 @@ main(int argc, char **argv)
         return 1;
     server_start(&server);
     uv_loop_init(&loop);
-    peer_open(&bench.peer, &loop, &server, (struct store_opts){.max_in_flight = 4096});
+    peer_open(&bench.peer, &loop, &server,
+              (struct store_opts){.command_timeout_ms = 10000, .max_in_flight = 4096});
     peer_wait_up(&bench.peer, &loop);
     fill(&server, links);
     pid_t neighbour = fork();
