@@ -23,9 +23,9 @@
 // verdict at rest says `from now on, always`, and a finite search without fairness will do.
 //
 //   P1  at rest the row is that of the live link, with its epoch; index and lease exist. And
-//       always: the newest login, by the order in which Redis registered them, is never
-//       closed as replaced. (Excepted, `tainted`: the clock went back while no row was there
-//       to show it, so that the newest has a lower epoch. STRICT: by the order of logins.)
+//       always: the newest login, the one with the highest epoch, is never closed as
+//       replaced. (Excepted, `tainted`: the clock went back while no row was there to show
+//       it, so that the newest has a lower epoch. STRICT: by the order of logins.)
 //   P2  at rest at most one link of the device is live
 //   P3  unregister deletes no row of a live link; reaping does so only in a batch whose
 //       reap_list found the node without lease. P1 says that it comes back: by the answer
@@ -33,28 +33,34 @@
 //   P4  (TIDY) at rest there is no row that nobody will ever remove
 //   P5  (OFFICE) the leader in office is not refused as stale
 //
-// Why it is small and yet enough: an epoch counts registers, since only its order is read.
-// Links are numbered by login, and `connection` and `since_ms` are that number. There is
-// one row. The index is a bit for each node. An id never comes back, so a dead edge stays
-// dead; a restarted one would be another node. A lease is a bit; when it may end is World's.
-// Locals are cleared as soon as nobody reads them.
+// Why it is small and yet enough: only the order of epochs is read, so time is counted in
+// logins, and an epoch is a time and the registers after it. Links are numbered by login, and
+// `connection` is that number. There is one row, so policies of devices are not in it: they
+// say which rows are one. The index is a bit for each node. An id never comes back, so a dead
+// edge stays dead; a restarted one would be another node. A lease is a bit; when it may end
+// is World's. Locals are cleared as soon as nobody reads them. HEARD: the highest epoch that
+// an edge has heard of the user goes with its registers.
 //
 // Known limits of the protocol as coded, each a run of run.sh:
 //   slow reap     a sweeper pauses between reap_list and reap_row; meanwhile the node is
 //                 back and has verified. The rows deleted then wait for the cycle
-//   reaped writer an edge whose lease has ended writes a row while its batch is at
-//                 reap_row, loses the index entry at reap_done, and dies. FIX_WRITER: no row
-//                 is written without a lease (register.lua does not ask for one, and for
-//                 P1 to P3 need not)
-//   login order   a login whose register comes late (Redis away from one edge only) beats
-//                 the login after it; the newer client is closed 4001
+//   reaped writer Redis loses its data, the lease with it; before its next renewal tells it,
+//                 an edge writes a row while its batch is at reap_row, loses the index entry
+//                 at reap_done, and dies. (A lease that ends by the clock does no such harm:
+//                 the edge knows first, and writes nothing. Run full-writer.) FIX_WRITER: no
+//                 row is written without a lease in Redis
+//   login order   two logins whose registers are on their way at the same time are ordered by
+//                 their arrival; how long a register waits before that, it tells itself
+//                 (run full-login-order)
 //   late command  a register given up (timeout, connection closed) that Redis executes
 //                 later still takes the row for a link that may be gone
 //
 // ONLY_P2 asks for nothing else at rest. The other switches take out a rule (NO_*, KICK_*,
 // INDEX_LAST), or try a repair (FIX_*).
-// PROMPT: reap_list and reap_row without a pause between. PIPELINED: SADD and script
-// likewise. run.sh says which runs there are, and what each must find.
+// PROMPT: reap_list and reap_row without a pause between. TIMELY: no command and no batch of a
+// sweeper is under way for as long as a lease lasts. NO_WAY: registers take no time on theirs.
+// PIPELINED: no pause between SADD and script. run.sh says which runs there are, and what each
+// must find.
 
 #ifndef LOGINS
 #define LOGINS 3
@@ -89,10 +95,18 @@
 
 #define NOBODY 2
 
+// Where Redis's clock begins, and goes back to: no age is as high. It has room for registers
+// between two logins.
+#define CLOCK 4
+#define EPOCH(time) (4 * (time))
+#define NOW (4 * clock + 3)
+// As verify.lua has it. (Time is coarser here, so that there are ties.)
+#define NEWER(epoch_a, a, epoch_b, b) (epoch_a > epoch_b || (epoch_a == epoch_b && a > b))
+
 // Redis.
 byte row = 0;
 byte row_epoch = 0;
-byte clock = 0;
+byte clock = CLOCK;
 byte gen = 0;
 bit lease[2];
 bit member[2];
@@ -109,6 +123,12 @@ bit session[5];
 byte known[5];
 byte epoch[5];
 bit must_verify[5];
+byte heard[2]; // user->epoch
+#ifdef BEATS
+bit sure[2]; // by its own clock it holds the lease
+bit writing[2];
+bit reaping = 0;
+#endif
 
 byte kick[5];
 byte current[2];
@@ -123,6 +143,7 @@ byte logins = 0;
 byte faults = FAULTS;
 bit calm = 0;
 byte late = 0;
+byte late_age = 0;
 
 // Names for pan's report: an assertion is `p1 && ...`. Never written.
 bit p1 = 1;
@@ -140,6 +161,21 @@ bit tainted = 0;
 #define AT(e, i) (home[i] == (e))
 #define DUE(e, i) \
     (AT(e, i) && (session[i] -> (known[i] != WRITTEN || must_verify[i]) : known[i] != ABSENT))
+// No link of the edge is left: it forgets the user.
+#define IDLE(e, i) (!AT(e, i) || (!session[i] && known[i] == ABSENT))
+#if defined(BEATS) && !defined(NO_WRITER_RULE)
+#define WRITER_RULE
+#endif
+// TIMELY: a lease lasts longer than a command is on its way, and than a batch of the sweeper.
+#ifdef TIMELY
+#define WRITING(e, value) writing[e] = value
+#define BATCH(value) reaping = value
+#define IN_TIME(e) (!writing[e] && !reaping)
+#else
+#define WRITING(e, value) skip
+#define BATCH(value) skip
+#define IN_TIME(e) true
+#endif
 #define ANY_DUE(e) (DUE(e, 1) || DUE(e, 2) || DUE(e, 3) || DUE(e, 4))
 
 // session_end() and registry_remove(). What a session that is gone would ignore is cleared:
@@ -168,29 +204,46 @@ inline replaced(i) {
     fi
 }
 
-// proto/redis/register.lua.
-inline do_register(i) {
+// proto/redis/register.lua. Time is the number of logins; the age of a login is how many came
+// after it before its register was sent, or, NO_WAY, before it came.
+inline do_register(i, sent_age) {
     old = row;
     old_epoch = row_epoch;
-    clock++;
-    row_epoch = clock;
-#ifndef NO_STORED_EPOCH
+#if defined(NO_AGE)
+    given = EPOCH(clock);
+#elif defined(NO_WAY)
+    given = EPOCH(clock - (logins - i));
+#else
+    given = EPOCH(clock - sent_age);
+#endif
+#ifdef HEARD
     if
-    :: old != 0 && old_epoch >= row_epoch -> row_epoch = old_epoch + 1
+    :: heard[home[i]] >= given && heard[home[i]] < NOW -> given = heard[home[i]] + 1
     :: else
     fi;
 #endif
-    row = i;
-    newest = i;
-#ifdef F_CLOCK
     if
-    :: row_epoch > top_epoch -> top_epoch = row_epoch
-    :: row_epoch <= top_epoch && old == 0 -> tainted = 1
-    :: else
-    fi
-#else
-    skip
+    :: row != 0 && row != i && row_epoch > given && row_epoch <= NOW ->
+        verdict = (home[row] == home[i] -> SUPERSEDED : SUPERSEDED_ELSEWHERE);
+        given = 0; old = 0; old_epoch = 0
+    :: else ->
+#ifndef NO_STORED_EPOCH
+        if
+        :: old != 0 && old_epoch >= given -> given = old_epoch + 1
+        :: else
+        fi;
 #endif
+        row = i;
+        row_epoch = given;
+        if
+        :: NEWER(row_epoch, i, top_epoch, newest) -> top_epoch = row_epoch; newest = i
+        :: !NEWER(row_epoch, i, top_epoch, newest) && old_epoch > NOW -> newest = i
+#ifdef F_CLOCK
+        :: !NEWER(row_epoch, i, top_epoch, newest) && old == 0 -> tainted = 1
+#endif
+        :: else
+        fi
+    fi
 }
 
 // proto/redis/verify.lua. Equal epochs are ordered by any fixed order of the owners.
@@ -243,7 +296,10 @@ inline pick(e) {
     od;
     if
     :: known[i] == UNKNOWN -> op = LOOK
-    :: known[i] == ABSENT -> op = REGISTER
+    :: known[i] == ABSENT -> op = REGISTER;
+#if !defined(NO_AGE) && !defined(NO_WAY)
+        age = logins - i
+#endif
     :: known[i] == WRITTEN && !session[i] -> op = UNREGISTER
     :: known[i] == WRITTEN && session[i] -> op = VERIFY
     fi;
@@ -254,12 +310,20 @@ inline pick(e) {
     :: else
     fi;
 #endif
-#if !defined(INDEX_LAST) && !defined(FIX_WRITER)
+#ifdef WRITER_RULE
     if
-    :: op == REGISTER || op == VERIFY -> member[e] = 1
+    :: (op == REGISTER || op == VERIFY) && !sure[e] -> op = 0; age = 0
     :: else
     fi;
 #endif
+    if
+    :: op == REGISTER || op == VERIFY ->
+#if !defined(INDEX_LAST) && !defined(FIX_WRITER)
+        member[e] = 1;
+#endif
+        WRITING(e, 1)
+    :: else
+    fi;
     if
     :: op != 0 -> current[e] = i
     :: else
@@ -284,41 +348,32 @@ inline send_kick(e) {
 #endif
 }
 
-// on_looked(). since_ms orders as logins do; with SKEW, as the clocks of edges may.
-inline answer_look(i) {
-    known[i] = ABSENT;
+inline learn(i, value) {
+    known[i] = WRITTEN;
+    epoch[i] = value;
+#ifdef HEARD
     if
-    :: old == i -> known[i] = WRITTEN; epoch[i] = old_epoch
-    :: old != 0 && old != i ->
-        if
-#ifdef SKEW
-        :: true ->
-#else
-        :: old > i ->
-#endif
-            if
-            :: newest == i -> newest = old
-            :: else
-            fi;
-            replaced(i)
-#ifdef SKEW
-        :: true
-#else
-        :: else
-#endif
-        fi
+    :: value > heard[home[i]] -> heard[home[i]] = value
     :: else
+    fi
+#endif
+}
+
+// on_looked(). Of another's row nothing is concluded.
+inline answer_look(i) {
+    if
+    :: old == i -> learn(i, old_epoch)
+    :: else -> known[i] = ABSENT
     fi
 }
 
 inline script(i) {
     if
-    :: op == REGISTER -> do_register(i); given = row_epoch
+    :: op == REGISTER -> do_register(i, age)
     :: op == VERIFY -> do_verify(i);
         if
         :: verdict == SUPERSEDED && home[row] != home[i] -> verdict = SUPERSEDED_ELSEWHERE
-        :: verdict == KEPT -> given = row_epoch
-        :: else
+        :: else -> given = row_epoch
         fi;
         if
 #ifndef NO_REWRITE_KICK
@@ -355,6 +410,7 @@ proctype Edge(bit e) {
     byte old_epoch = 0;
     byte given = 0;
     byte verdict = 0;
+    byte age = 0;
     bit lost = 0;
     do
     :: d_step { alive[e] && op == 0 && ANY_DUE(e) -> pick(e) }
@@ -367,14 +423,15 @@ proctype Edge(bit e) {
                 :: else
                 fi;
 #endif
-                script(current[e]) }
+                script(current[e]); WRITING(e, 0) }
 #ifdef F_LOST
-            :: d_step { FAULT -> faults--; lost = 1 }
-            :: d_step { FAULT && op != LOOK -> faults--; lost = 1; script(current[e]); forget() }
+            :: d_step { FAULT -> faults--; lost = 1; WRITING(e, 0) }
+            :: d_step { FAULT && op != LOOK -> faults--; lost = 1; script(current[e]); forget();
+                    WRITING(e, 0) }
 #endif
 #ifdef F_LATE
             :: d_step { FAULT && op == REGISTER && late == 0 ->
-                    faults--; lost = 1; late = current[e] }
+                    faults--; lost = 1; late = current[e]; late_age = age; WRITING(e, 0) }
 #endif
             fi };
 #ifdef INDEX_LAST
@@ -393,15 +450,14 @@ proctype Edge(bit e) {
                 :: else
                 fi;
                 verdict = 0
-            :: !lost && op == REGISTER -> known[i] = WRITTEN; epoch[i] = given; send_kick(e)
-            :: !lost && op == VERIFY ->
-                must_verify[i] = 0;
-                known[i] = WRITTEN;
+            :: !lost && (op == REGISTER || op == VERIFY) ->
+                if
+                :: op == VERIFY -> must_verify[i] = 0
+                :: else
+                fi;
                 if
                 :: verdict >= SUPERSEDED -> known[i] = ABSENT; replaced(i)
-                :: verdict == KEPT -> epoch[i] = given
-                :: verdict == REWRITTEN -> send_kick(e)
-                :: else
+                :: else -> learn(i, given); send_kick(e)
                 fi;
                 verdict = (verdict == SUPERSEDED_ELSEWHERE -> 1 : 0)
             :: !lost && op == LOOK -> answer_look(i); verdict = 0
@@ -413,7 +469,13 @@ proctype Edge(bit e) {
             :: !session[i] && known[i] == ABSENT -> epoch[i] = 0
             :: else
             fi;
-            i = 0; op = 0; old = 0; old_epoch = 0; given = 0; lost = 0; current[e] = 0;
+#ifdef HEARD
+            if
+            :: IDLE(e, 1) && IDLE(e, 2) && IDLE(e, 3) && IDLE(e, 4) -> heard[e] = 0
+            :: else
+            fi;
+#endif
+            i = 0; op = 0; old = 0; old_epoch = 0; given = 0; lost = 0; age = 0; current[e] = 0;
 #if SWEEPERS > 0
             if
             :: verdict == 0 -> goto again
@@ -438,8 +500,11 @@ again: skip
 active proctype Late() {
     byte old;
     byte old_epoch;
+    byte given;
+    byte verdict;
     do
-    :: d_step { late != 0 -> do_register(late); late = 0; old = 0; old_epoch = 0 }
+    :: d_step { late != 0 -> do_register(late, late_age);
+            late = 0; late_age = 0; old = 0; old_epoch = 0; given = 0; verdict = 0 }
     od
 }
 #endif
@@ -461,11 +526,13 @@ inline mark_all(e) {
 // answer. A renewal that would change nothing is left out. The whole burst is marked at
 // once; the cycle may mark any link at any time anyway.
 #ifdef BEATS
+#define NOT_SURE(e) !sure[e]
 proctype Beat(bit e) {
     bit was_lost = 0;
     byte got = 0;
     do
-    :: atomic { alive[e] && (!lease[e] || !listed[e] || seen_gen[e] != gen) -> listed[e] = 1 };
+    :: atomic { alive[e] && (!lease[e] || !listed[e] || seen_gen[e] != gen || NOT_SURE(e)) ->
+            listed[e] = 1 };
         atomic { alive[e] -> got = gen };
         atomic { alive[e] -> was_lost = !lease[e]; lease[e] = 1 };
         if
@@ -485,6 +552,7 @@ proctype Beat(bit e) {
 #else
                 seen_gen[e] = got;
 #endif
+                sure[e] = 1;
                 was_lost = 0; got = 0
             }
 #ifdef F_BEAT
@@ -554,7 +622,8 @@ proctype Sweeper(bit s) {
 #ifndef NO_FENCE
             node_fence[n] <= my_fence[s] &&
 #endif
-            true -> d_step { node_fence[n] = my_fence[s]; got = member[n]; no_lease = !lease[n] };
+            true -> d_step { node_fence[n] = my_fence[s]; got = member[n]; no_lease = !lease[n];
+                BATCH(1) };
 #ifdef PROMPT
             d_step {
 #else
@@ -577,11 +646,11 @@ proctype Sweeper(bit s) {
             // reap_done.lua
             if
 #if !defined(NO_LEASE_CHECK) && !defined(NO_DONE_CHECK)
-            :: d_step { lease[n] -> n = 0; got = 0 }
+            :: d_step { lease[n] -> n = 0; got = 0; BATCH(0) }
 #endif
 #ifndef NO_FENCE
             :: d_step { !lease[n] && node_fence[n] > my_fence[s] ->
-                    leads[s] = 0; my_fence[s] = 0; n = 0; got = 0 }
+                    leads[s] = 0; my_fence[s] = 0; n = 0; got = 0; BATCH(0) }
 #endif
             :: d_step {
 #if !defined(NO_LEASE_CHECK) && !defined(NO_DONE_CHECK)
@@ -596,6 +665,7 @@ proctype Sweeper(bit s) {
                 :: else
                 fi;
                 got = 0;
+                BATCH(0);
                 if
                 :: !member[n] -> node_fence[n] = 0; got = 1
                 :: else
@@ -619,6 +689,7 @@ inline login(e) {
     SAME_EDGE(3, e);
     SAME_EDGE(4, e);
     logins++;
+    clock++;
     home[logins] = e;
     session[logins] = 1
 }
@@ -679,6 +750,8 @@ active proctype Bus() {
 inline kill(e) {
     alive[e] = 0;
     current[e] = 0;
+    heard[e] = 0;
+    WRITING(e, 0);
     DIE(1, e);
     DIE(2, e);
     DIE(3, e);
@@ -702,6 +775,10 @@ inline flush() {
     node_fence[0] = 0; node_fence[1] = 0
 }
 
+// By the edge's clock it ends first, and nothing is written any more.
+#define LEASE_ENDS(e) \
+    :: d_step { FAULT && lease[e] && IN_TIME(e) -> faults--; sure[e] = 0; lease[e] = 0 }
+
 #define CLOSE(i) :: d_step { !calm && session[i] -> end_session(i) }
 #define CYCLE(i) :: d_step { !calm && session[i] && !must_verify[i] -> must_verify[i] = 1 }
 
@@ -721,8 +798,8 @@ active proctype World() {
     CYCLE(4)
 #endif
 #ifdef F_LEASE
-    :: d_step { FAULT && lease[0] -> faults--; lease[0] = 0 }
-    :: d_step { FAULT && lease[1] -> faults--; lease[1] = 0 }
+    LEASE_ENDS(0)
+    LEASE_ENDS(1)
 #endif
 #ifdef F_LEAD
     :: d_step { FAULT && leader != NOBODY -> faults--; leader = NOBODY }
@@ -731,13 +808,13 @@ active proctype World() {
     :: d_step { FAULT -> flush() }
 #endif
 #ifdef F_CLOCK
-    :: d_step { FAULT && clock > 0 -> faults--; clock = 0 }
+    :: d_step { FAULT && clock > CLOCK -> faults--; clock = CLOCK }
 #endif
 #ifdef F_KILL
     :: d_step { !calm && alive[0] && alive[1] -> kill(0) }
     :: d_step { !calm && alive[0] && alive[1] -> kill(1) }
-    :: d_step { !alive[0] && lease[0] -> lease[0] = 0 }
-    :: d_step { !alive[1] && lease[1] -> lease[1] = 0 }
+    :: d_step { !alive[0] && lease[0] && IN_TIME(0) -> lease[0] = 0 }
+    :: d_step { !alive[1] && lease[1] && IN_TIME(1) -> lease[1] = 0 }
 #endif
     :: d_step { !calm -> calm = 1 }
     od
@@ -776,6 +853,7 @@ init {
         run Edge(0);
         run Edge(1);
 #ifdef BEATS
+        sure[0] = 1; sure[1] = 1;
         run Beat(0);
         run Beat(1);
 #endif

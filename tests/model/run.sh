@@ -96,14 +96,19 @@ check() {
 }
 
 # What is checked against what. Each names the faults that may happen, and how many.
-moves="-DLOGINS=3 -DFAULTS=2 -DF_KICK -DF_LOST -DF_CLOCK"
-many="-DLOGINS=4 -DFAULTS=1 -DF_KICK -DF_LOST"
+moves="-DLOGINS=3 -DFAULTS=2 -DF_KICK -DF_LOST"
+back="-DLOGINS=2 -DFAULTS=3 -DF_KICK -DF_LOST -DF_CLOCK -DHEARD"
+# STRICT asks for the order of logins, not of registers; nothing is long on its way.
+order="-DLOGINS=3 -DFAULTS=2 -DF_KICK -DF_LOST -DSTRICT -DNO_WAY -DHEARD"
+many="-DLOGINS=4 -DFAULTS=1 -DF_KICK"
 flush="-DLOGINS=2 -DFAULTS=1 -DF_FLUSH -DF_CLOCK -DF_KICK -DF_LOST -DBEATS"
 clock="-DLOGINS=2 -DFAULTS=2 -DF_FLUSH -DF_CLOCK"
 reap="-DLOGINS=1 -DFAULTS=2 -DF_LEASE -DF_LEAD -DSWEEPERS=2 -DBEATS"
 reap_move="-DLOGINS=2 -DFAULTS=1 -DF_LEASE -DSWEEPERS=1 -DBEATS"
 kill="-DLOGINS=2 -DFAULTS=0 -DF_KILL -DSWEEPERS=1 -DBEATS"
 dead_flush="-DLOGINS=1 -DFAULTS=1 -DF_KILL -DF_FLUSH -DSWEEPERS=1 -DBEATS -DTIDY -DPIPELINED -DFIX_WRITER"
+# The lease ends by the clock: when the edge knows, and what was on its way has come.
+writer="-DLOGINS=1 -DFAULTS=1 -DF_KILL -DF_LEASE -DSWEEPERS=1 -DBEATS -DTIDY -DTIMELY"
 # What the verify cycle does not have to heal: it never runs.
 resync="-DLOGINS=1 -DFAULTS=1 -DF_LEASE -DSWEEPERS=1 -DBEATS -DPROMPT -DNO_CYCLE -DROUNDS=0"
 office="-DLOGINS=0 -DFAULTS=2 -DF_FLUSH -DF_LEAD -DF_KILL -DSWEEPERS=2 -DBEATS -DOFFICE"
@@ -112,7 +117,10 @@ gen="-DNO_OWN_CLOCK -DLOGINS=1 -DFAULTS=1 -DF_FLUSH -DF_BEAT -DBEATS -DNO_CYCLE 
 
 # shellcheck disable=SC2086
 {
-    check full-moves none "three logins, lost kicks, commands and answers, the clock goes back" $moves
+    check full-moves none "three logins, lost kicks, commands and answers" $moves
+    check full-clock-back none "the clock goes back between logins" $back
+    check full-login-order none "the newest login is never closed as replaced, however late registers go out" $order
+    check full-writer none "no row is written without a lease, so none is left behind" $writer
     check full-many none "four logins" $many
     check full-flush none "Redis loses its data" $flush
     check full-clock none "Redis loses its data and its clock goes back" $clock
@@ -129,7 +137,9 @@ gen="-DNO_OWN_CLOCK -DLOGINS=1 -DFAULTS=1 -DF_FLUSH -DF_BEAT -DBEATS -DNO_CYCLE 
 
     check without-exact-match P3 "unregister deletes whatever is there" $moves -DNO_EXACT
     check without-epoch P1 "verify overwrites any row, and kicks the newest" $moves -DNO_EPOCH
-    check without-stored-epoch P1 "a clock that goes back makes a new login look old" $moves -DNO_STORED_EPOCH
+    check without-stored-epoch P1 "a clock that goes back makes a new login look old" $back -DNO_STORED_EPOCH
+    check without-age P1 "a register that goes out late beats the login after it" $order -DNO_AGE
+    check without-lease-rule P4 "an edge without lease writes a row while it is reaped, and dies" $writer -DNO_WRITER_RULE
     check without-rewrite-kick P2 "a rewrite over an older row tells nobody" $flush -DROUNDS=1 -DNO_REWRITE_KICK
     check without-late-kick P4 "a late kick makes an edge forget a row that it has just rewritten" $moves -DTIDY -DKICK_FORGETS
     check without-own-clock P1 "the only answer that says LOST is lost" $resync -DF_BEAT -DNO_OWN_CLOCK
@@ -150,10 +160,10 @@ gen="-DNO_OWN_CLOCK -DLOGINS=1 -DFAULTS=1 -DF_FLUSH -DF_BEAT -DBEATS -DNO_CYCLE 
     check without-done-check none "hygiene for a live node: its next verify names the row again" $reap -DNO_DONE_CHECK
     check without-fence none "hygiene: reaping compares at each step, so a stale leader does no harm" $reap -DNO_FENCE
 
-    check limit-reaped-writer P4 "an edge without lease writes a row while it is reaped, and dies" $dead_flush -UFIX_WRITER
-    check repaired-reaped-writer none "no row is written without a lease" $dead_flush
+    check limit-reaped-writer P4 "the lease goes with Redis's data; before it hears, an edge writes a row, is reaped, and dies" $dead_flush -UFIX_WRITER
+    check repaired-reaped-writer none "no row is written without a lease in Redis" $dead_flush
     check limit-slow-reap P1 "rows deleted after the node is back wait for the cycle" $resync -UPROMPT
-    check limit-login-order P1 "the order is that of registers, not of logins" -DLOGINS=2 -DFAULTS=0 -DSTRICT
+    check limit-login-order P1 "two registers on their way at once are ordered by their arrival" -DLOGINS=2 -DFAULTS=0 -DSTRICT -DHEARD
     check limit-late-command P1 "a register given up, executed later" -DLOGINS=2 -DFAULTS=1 -DF_LATE
 }
 
