@@ -310,13 +310,8 @@ the_user_of_a_row_key_is_found(void **state)
 {
     (void)state;
     char mapped[IDENT_MAPPED_SIZE] = "kept";
-    const char *const others[] = {"",
-                                  "sy:user:{",
-                                  "sy:user:{}",
-                                  "sy:user:{a b}",
-                                  "sy:user:a",
-                                  "sy:watch:{a}",
-                                  "sy:user:{a"};
+    const char *const others[] = {"",          "sy:user:{",    "sy:user:{}", "sy:user:{a b}",
+                                  "sy:user:a", "sy:watch:{a}", "sy:user:{a"};
     for (size_t i = 0; i < LENGTH(others); i++) {
         assert_false(key_user_mapped(others[i], strlen(others[i]), mapped));
         assert_string_equal(mapped, "kept");
