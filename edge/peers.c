@@ -43,6 +43,8 @@ peers_take(struct peers *peers, const char *node)
 void
 peers_hear(struct peers *peers, const Switchyard__Bus__V1__Heartbeat *beat, uint64_t now_ms)
 {
+    if (peers_find(peers, beat->node) == NULL && HASH_COUNT(peers->table) >= PEERS_HEARD_MAX)
+        return;
     struct peer *peer = peers_take(peers, beat->node);
     peer->heard_ms = now_ms;
     peer->is_unheard = false;

@@ -27,6 +27,10 @@ struct leg;
 // heard itself.
 #define PEER_TELL_MS 1000
 
+// Peers known before heartbeats add no more: whoever may publish them could name nodes without
+// end. A real one beyond that is still found by its lease.
+#define PEERS_HEARD_MAX 10000
+
 enum peer_state {
     PEER_UNKNOWN, // its lease must be read
     PEER_LIVES,

@@ -13,6 +13,7 @@ from cluster import SANITIZED, SharedCase, wait_until
 from wire import field, varint
 
 ROUNDS = 4000 if LONG else 800
+HEARD_MAX = 10000  # PEERS_HEARD_MAX of edge/peers.h
 HUGE = 1 << 20  # max_payload of a nats-server that was not told otherwise
 TURN_MS = 100
 
@@ -123,7 +124,7 @@ class Poison(Upkeep, SharedCase):
         real = self.samples()["heartbeat"][0]
         name = re.search(rb"edge-[ab]\.[a-z0-9]+", real).group(0)
         count = 20000 if LONG else 4000
-        self.slack += count * 1024
+        self.slack += min(count, HEARD_MAX) * 1024
         for number in range(count):
             fake = b"edge-z." + (b"%x" % number).rjust(len(name) - 7, b"0")
             self.nats.publish("heartbeat.edge-z", real.replace(name, fake[:len(name)]))

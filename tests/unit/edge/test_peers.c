@@ -197,6 +197,21 @@ who_was_not_heard_of_for_ten_minutes_is_forgotten(void **state)
 }
 
 static void
+heartbeats_add_peers_up_to_a_bound_and_the_directory_beyond(void **state)
+{
+    (void)state;
+    struct peers peers = {.table = NULL};
+    for (unsigned n = 1; n <= PEERS_HEARD_MAX; n++)
+        assert_non_null(hear(&peers, n, 0, 10, false));
+    assert_null(hear(&peers, PEERS_HEARD_MAX + 1, 0, 10, false));
+    assert_int_equal(HASH_COUNT(peers.table), PEERS_HEARD_MAX);
+    assert_int_equal(hear(&peers, 1, 7, 10, false)->connections, 7);
+    peers_take(&peers, NODE_B);
+    assert_non_null(peers_find(&peers, NODE_B));
+    peers_fini(&peers);
+}
+
+static void
 whoever_is_named_by_a_route_or_a_leg_is_kept(void **state)
 {
     struct rig *rig = *state;
@@ -286,6 +301,7 @@ main(void)
         cmocka_unit_test(rooms_are_cut_between_urls_only),
         cmocka_unit_test(a_long_url_is_cut_not_overrun),
         cmocka_unit_test(who_was_not_heard_of_for_ten_minutes_is_forgotten),
+        cmocka_unit_test(heartbeats_add_peers_up_to_a_bound_and_the_directory_beyond),
         RIG_TEST(whoever_is_named_by_a_route_or_a_leg_is_kept),
         RIG_TEST(sweepers_are_told_of_an_unheard_peer_once_in_a_second),
         RIG_TEST(without_nats_nobody_is_told_and_nothing_breaks),
