@@ -22,14 +22,15 @@ SOCKETS = 10000 if LONG else 2000
 ABOVE_SELECT = 1100  # the test client waits with select, which ends at descriptor 1,023
 DRIP_S = 0.5
 REAPED_S = 15
+FRAME_REAPED_S = 35  # those have become a WebSocket, and are waited for twice
 LOGINS = 60
-SCRATCH_S = 4  # how long logins are timed while everything drips
+LOGINS_S = 4  # how long logins are timed while everything drips
 
 HEAD = b"GET /ws HTTP/1.1\r\nHost: drip\r\nUser-Agent: " + b"x" * 2000
 BODY = b"POST /ws HTTP/1.1\r\nHost: drip\r\nContent-Length: 1000000\r\n\r\n"
 HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(508)
-UPGRADE = (b"GET /ws HTTP/1.1\r\nHost: drip\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-           b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: switchyard.v1.json\r\n\r\n")
+UPGRADE = (b"GET /ws HTTP/1.1\r\nHost: drip\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+           b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: switchyard.v1.json\r\n\r\n")
 FRAME = encode_frame(TEXT, b"{" + b" " * 5000)
 
 
@@ -40,6 +41,7 @@ class Drip:
         with socket.socket() as low:
             self.sock = socket.socket(fileno=fcntl.fcntl(low.fileno(), fcntl.F_DUPFD_CLOEXEC, ABOVE_SELECT))
         self.sock.setblocking(False)
+        self.born_at = time.monotonic()
         self.sock.connect_ex(("127.0.0.1", port))
         self.at_once, self.then, self.sent = at_once, then, 0
         self.ended_at = None
@@ -106,32 +108,34 @@ class Slowloris(Upkeep, Case):
         for number in range(SOCKETS // 5):
             for kind, (edge, at_once, then) in kinds.items():
                 drips[kind].append(Drip(edge.port, at_once, then))
+            if number % 20 == 19:
+                time.sleep(0.04)  # a burst beyond the kernel's backlog is another test's subject
         every = [drip for drips_ in drips.values() for drip in drips_]
         rng.shuffle(every)
         self.addCleanup(lambda: [drip.sock.close() for drip in every])
         spent = [cpu_seconds(edge) for edge in edges]
         logins, most = [], 0
-        next_drip = begin
+        next_drip = opened = time.monotonic()
         while True:
             now = time.monotonic()
             if now >= next_drip:
                 for drip in every:
                     drip.step(now)
                 next_drip = now + DRIP_S
-            if len(logins) < 2 * LOGINS and now - begin < SCRATCH_S * SCALE:
+            if len(logins) < 2 * LOGINS and now - opened < LOGINS_S * SCALE:
                 logins += [self.login(plain, None), self.login(secure, self.tls)]
-            if sum(drip.ended_at is None for drip in every) == 0 or now - begin > (REAPED_S + 5) * SCALE:
+            if sum(drip.ended_at is None for drip in every) == 0 or now - begin > FRAME_REAPED_S * SCALE:
                 break
             most = max([most] + [anonymous_bytes(edge) for edge in edges])
             time.sleep(0.02)
         took = time.monotonic() - begin
         busy = [(cpu_seconds(edge) - before) / took for edge, before in zip(edges, spent)]
         for kind, drips_ in drips.items():
-            ends = [drip.ended_at - begin for drip in drips_ if drip.ended_at is not None]
+            ends = [drip.ended_at - drip.born_at for drip in drips_ if drip.ended_at is not None]
             print("%-6s %d of %d ended, %.1f to %.1f s" % (kind, len(ends), len(drips_), min(ends, default=0),
                                                           max(ends, default=0)))
             self.assertEqual(len(ends), len(drips_), kind + ": not all were cut")
-            self.assertLess(max(ends), REAPED_S * SCALE, kind)
+            self.assertLess(max(ends), (FRAME_REAPED_S if kind == "frame" else REAPED_S) * SCALE, kind)
         print("%d logins, p99 %.0f ms, worst %.0f ms; %.1f MiB; %.0f and %.0f %% of a core" % (
             len(logins), percentile(logins, 0.99) * 1000, max(logins) * 1000, most / 1048576, *[100 * b for b in busy]))
         self.assertGreater(len(logins), 10)
