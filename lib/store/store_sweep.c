@@ -18,6 +18,10 @@
 
 #define ROW_WINDOW 64
 #define BATCH_MAX 1000
+// No row of a batch is asked for later than this after the batch began. Whoever slept in the
+// middle of it, or had a slow Redis, would remove rows of a node that has come back since and
+// has verified them; reap_done tells whether it has.
+#define BATCH_MS 1000
 
 // Leadership.
 
@@ -149,6 +153,7 @@ struct reap_call {
     size_t count;
     size_t asked; // rows
     size_t answered;
+    uint64_t until_ms; // BATCH_MS after its begin, by the loop's clock
     struct store_reaped reaped;
 };
 
@@ -260,9 +265,20 @@ send_row(struct reap_call *call, size_t i)
     return true;
 }
 
+// They stay in the index, for another batch.
+static void
+drop_members(struct reap_call *call, size_t from)
+{
+    for (size_t i = from; i < call->count; i++)
+        free(call->members[i]);
+    call->count = call->reaped.listed = from;
+}
+
 static void
 continue_reap(struct reap_call *call)
 {
+    if (uv_now(call->call.store->idle.loop) >= call->until_ms)
+        drop_members(call, call->asked);
     while (!call->call.error && call->asked < call->count &&
            call->asked - call->answered < ROW_WINDOW) {
         int error = channel_check(call->call.store->channel, 1);
@@ -350,6 +366,7 @@ store_reap(struct store *store, const char *node, uint64_t fence, unsigned batch
     }
     if (!store_call_may_send(&call->call, 1))
         return;
+    call->until_ms = uv_now(store->idle.loop) + BATCH_MS;
     memcpy(call->node, node, strlen(node) + 1);
     key_lease(node, call->lease_key);
     key_members(node, call->members_key);

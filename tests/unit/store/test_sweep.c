@@ -398,6 +398,39 @@ a_node_that_returns_while_it_is_reaped_keeps_its_index(void **state)
 }
 
 static void
+a_sweeper_that_slept_over_its_list_removes_no_row_of_a_node_that_returned(void **state)
+{
+    (void)state;
+    struct reap reap = {0};
+    put_node(NODE_A);
+    put_link(NODE_A, "ann", 1);
+    reap_until_listed(&reap, 1);
+    uv_sleep(1100);
+    server_ask(&server, "HSET sy:lease:{%s} state up", NODE_A);
+    wait_for(&loop, &reap.calls, 1);
+    assert_int_equal(reap.error, SY_EBUSY);
+    assert_string_equal(server_ask(&server, "HEXISTS sy:user:{ann} d"), "1");
+}
+
+static void
+a_sweeper_that_slept_over_its_list_goes_on_with_the_next(void **state)
+{
+    (void)state;
+    struct reap reap = {0};
+    put_node(NODE_A);
+    put_link(NODE_A, "ann", 1);
+    reap_until_listed(&reap, 1);
+    uv_sleep(1100);
+    wait_for(&loop, &reap.calls, 1);
+    assert_int_equal(reap.error, 0);
+    assert_int_equal(reap.reaped.listed, 0);
+    assert_int_equal(reap.reaped.left, 1);
+    reap = do_reap(NODE_A, 1, 200);
+    assert_int_equal(reap.reaped.removed, 1);
+    expect_node_is_gone(NODE_A);
+}
+
+static void
 a_sweeper_overtaken_while_it_reaps_drops_nothing_more(void **state)
 {
     (void)state;
@@ -625,6 +658,9 @@ main(void)
         cmocka_unit_test_setup(entries_that_name_no_link_are_dropped, flush),
         cmocka_unit_test_setup(a_node_with_nothing_left_is_forgotten, flush),
         cmocka_unit_test_setup(a_node_that_returns_while_it_is_reaped_keeps_its_index, flush),
+        cmocka_unit_test_setup(
+            a_sweeper_that_slept_over_its_list_removes_no_row_of_a_node_that_returned, flush),
+        cmocka_unit_test_setup(a_sweeper_that_slept_over_its_list_goes_on_with_the_next, flush),
         cmocka_unit_test_setup(a_sweeper_overtaken_while_it_reaps_drops_nothing_more, flush),
         cmocka_unit_test_setup(members_added_while_reaping_remain, flush),
         cmocka_unit_test_setup(a_user_who_moves_on_while_it_is_reaped_keeps_the_new_link, flush),
