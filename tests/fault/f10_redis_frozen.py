@@ -59,7 +59,7 @@ class RedisFrozen(Fault):
         self.numbers.update(frozen_s=seconds, in_flight=most, told_max_s=round(told, 2), told_later_s=round(later, 3),
                             answer_max_s=round(answer, 2), rejected=report["others"]["rejected"],
                             grown_mib=round(watch.growth(frozen, thawed) / (1 << 20), 2),
-                            pending=watch.most("pending_sends", frozen, thawed),
+                            waiting=watch.most("pending_sends", frozen, thawed),
                             local_max_s=round(max(one[1] for one in talked[0]), 2),
                             remembered_max_s=round(max(one[1] for one in talked[1]), 2),
                             ready_s=ready, reachable_s=reachable)

@@ -105,6 +105,28 @@ class Sweepers(Fault):
         self.figures(links=links, left_when_it_woke=left, stale_refused=refused, takeover_s=takeover,
                      takeover_after_kill_s=again)
 
+    def test_an_edge_that_is_back_before_the_leader_is_keeps_its_rows(self):
+        """Both slept: the edge beyond its lease, then the sweeper that was about to remove it."""
+        first, _ = self.begin(self.size(1000, 5000))
+        edge = self.cluster["edge-c"]
+        edge.signal(signal.SIGSTOP)
+        try:
+            self.freeze_while_it_reaps(first, edge.node)
+        finally:
+            edge.signal(signal.SIGCONT)
+        frozen = time.monotonic()
+        rewritten = self.wait_rows_exact(15)
+        first.signal(signal.SIGCONT)
+        missing = 0
+        until = time.monotonic() + 2 * SCALE
+        while time.monotonic() < until:
+            missing = max(missing, len(self.driver.who() - self.registry.rows()))
+        self.assertEqual(missing, 0, "rows of living connections are gone")
+        self.assertRegex(first.log(), r"\breap_stopped\b")
+        self.assertNotIn("node_reaped", first.log())
+        self.check_promises(victims_answered=False)
+        self.figures(rewritten_s=round(rewritten, 2), slept_s=round(until - frozen - 2, 1))
+
     def test_a_pause_shorter_than_its_lease_changes_nothing(self):
         self.only_long()
         first, second = self.begin(1000)
