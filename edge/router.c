@@ -372,6 +372,14 @@ has_left(const struct leg *leg)
     return leg->batch != leg->peer->batch_number;
 }
 
+// Its client has not read what waits for it. All outcomes at once could overflow the queue of
+// one that keeps up with its own pace; left to their deadlines they come as they were sent.
+static bool
+is_behind(const struct session *session)
+{
+    return session != NULL && conn_backlog(session->conn) > ROUTER_LOST_BACKLOG;
+}
+
 static void
 on_lost_time(struct timer *timer, uint64_t now_ms)
 {
@@ -382,7 +390,8 @@ on_lost_time(struct timer *timer, uint64_t now_ms)
     (void)now_ms;
     while (router->lost_slots > stop) {
         struct leg *leg = router->slots[--router->lost_slots].leg;
-        if (leg == NULL || leg->send->number > router->lost_number || !has_left(leg))
+        if (leg == NULL || leg->send->number > router->lost_number || !has_left(leg) ||
+            is_behind(leg->send->session))
             continue;
         struct send *send = leg->send;
         leg_failed(edge, leg, REASON_TIMEOUT);

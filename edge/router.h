@@ -39,6 +39,9 @@ struct send;
 #define SEND_GRACE_MS 600
 // Slots looked at in one turn when the bus is lost: at most 20 ms of sends that end.
 #define ROUTER_LOST_SLICE 16384
+// A client for whom so much waits is not told its outcomes early; half the least
+// limits.queue_bytes.
+#define ROUTER_LOST_BACKLOG (32 * 1024)
 
 // One envelope for one edge. Kept until its send ends: it names what was tried.
 struct leg {
@@ -88,7 +91,7 @@ void router_session_ended(struct session *session);
 void router_receipt(struct edge *edge, const char *origin,
                     const Switchyard__Bus__V1__Receipt *receipt);
 // From the bus: it is gone, and with it the receipts of all that had left. These legs end as
-// `timeout`, in slices.
+// `timeout`, in slices; those of a client that reads slowly do so at their deadlines.
 void router_bus_lost(struct edge *edge);
 // From the outbox: this batch did not leave, or nobody heard it.
 void router_batch_failed(struct edge *edge, struct peer *peer, uint32_t batch, enum reason reason);

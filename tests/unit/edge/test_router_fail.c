@@ -273,6 +273,23 @@ what_had_left_when_the_bus_was_lost_times_out_at_once(void **state)
 }
 
 static void
+a_client_that_is_behind_is_told_at_the_deadlines(void **state)
+{
+    struct rig *rig = *state;
+    struct conn *alice = begin(rig);
+    know(rig, alice, "bob", NODE_B);
+    say_send(alice, 5, "bob", "hi");
+    rig_turn_end(rig);
+    rig->bus.is_up = false;
+    alice->backlog = ROUTER_LOST_BACKLOG + 1;
+    edge_on_bus_state(&rig->edge, false, "test");
+    expect_nothing(alice);
+    rig_pass(rig, SEND_TTL_DEFAULT_MS + SEND_GRACE_MS + WHEEL_TICK_MS);
+    expect_rejected(alice, 5, REASON_TIMEOUT);
+    expect_idle(rig);
+}
+
+static void
 many_that_had_left_end_in_slices(void **state)
 {
     struct rig *rig = *state;
@@ -467,6 +484,7 @@ main(void)
         RIG_TEST(numbers_of_batches_may_wrap),
         RIG_TEST(a_send_without_receipt_times_out_within_five_seconds),
         RIG_TEST(what_had_left_when_the_bus_was_lost_times_out_at_once),
+        RIG_TEST(a_client_that_is_behind_is_told_at_the_deadlines),
         RIG_TEST(many_that_had_left_end_in_slices),
         RIG_TEST(a_send_whose_directory_read_hangs_has_expired),
         RIG_TEST(an_answer_after_the_life_of_the_message_delivers_nothing),
