@@ -13,15 +13,18 @@ class Killed(Fault):
         self.bring_up(users=users, rate=self.size(300, 1000), weights={"edge-a": 10})
         self.driver.victims("edge-a")
         calm = self.measure(4)
-        reaped = []
+        reaped, memories = [], []
         for _ in range(self.rounds(1, 10)):
             reaped.append(self.round(calm))
             self.wait_all_live()
             self.restart("edge-a")
             self.driver.home()
+            memories.append(self.cluster["edge-b"].memory())
+        self.assert_flat(memories)
         report = self.check_promises()
         self.check_resources()
-        self.figures(links=reaped[0]["links"], reaped_per_s=min(one["per_s"] for one in reaped),
+        self.figures(rounds=len(reaped), memory_kib=[memory >> 10 for memory in memories],
+                     links=reaped[0]["links"], reaped_per_s=min(one["per_s"] for one in reaped),
                      reap_s=max(one["reap_s"] for one in reaped),
                      addressed_s=max(one["addressed_s"] for one in reaped),
                      away_p99_ms=round(report["window"]["away_us"]["p99"] / 1000))

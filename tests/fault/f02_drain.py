@@ -21,9 +21,9 @@ class Drained(Fault):
     def test_a_drain_loses_nothing_and_sends_everybody_elsewhere_in_turn(self):
         if not tells_where():
             self.skipTest("pending: GoAway does not name an edge to go to yet")
-        # 10 of 12 users are on the edge that leaves; the others take them in in 2 s, long form 20 s, or more.
+        # 10 of 12 users are on the edge that leaves; the others take them in in 2 s, long form 10 s, or more.
         users = self.size(2000, 12000)
-        accept_rate = self.size(400, 250)
+        accept_rate = self.size(400, 500)
         window = self.size(9, 25)
         settings = {"drain__timeout": "%ds" % (window * SCALE), "connections__accept_rate": accept_rate}
         self.bring_up(users=users, rate=self.size(300, 1000), weights={"edge-a": 10}, **settings)

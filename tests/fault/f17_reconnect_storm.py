@@ -2,7 +2,7 @@
 and neither they nor Redis nor NATS are drowned by it."""
 import time
 
-from harness import SCALE, Fault, Pulse
+from harness import FOREIGN_CPU, SCALE, Fault, Pulse
 
 
 class Storm(Fault):
@@ -26,10 +26,12 @@ class Storm(Fault):
         most = max(report["logins_max_per_s"].values())
         # Those who had waited in one second may come in the beginning of the next.
         self.assertLessEqual(most, accept_rate * 1.25 + 20, report["logins_max_per_s"])
-        self.assertLess(max(redis[1], bus[1]), 200 * SCALE, "p99 in ms of Redis and NATS")
+        if report["window"]["foreign_cpu"] < FOREIGN_CPU:
+            self.assertLess(max(redis[1], bus[1]), 200 * SCALE, "p99 in ms of Redis and NATS")
         grown = max(self.cluster[name].memory() - before for name, before in memory.items())
         self.assertLess(grown, 64 << 20)
-        self.assert_p99(calm, report, times=4)
+        # They are on the edges that take everybody in.
+        self.assert_p99(calm, report, least=200e3 * SCALE)
         self.restart("edge-a", connections__accept_rate=accept_rate)
         self.check_promises()
         self.check_resources()
