@@ -110,13 +110,18 @@ book_answer(struct book *book, uint64_t id, uint32_t from, uint32_t login, enum 
 }
 
 static void
-check_order(struct book *book, uint32_t number, uint32_t to_login)
+check_order(struct book *book, const struct arrival *arrival)
 {
+    uint32_t number = arrival->number;
+    uint32_t to_login = arrival->to_login;
     const struct note *note = &book->notes[number];
     struct order *order = find_order(book->orders, book->order_slots, note->from, note->to);
     if (order->to_login == to_login && order->last > number &&
         book->notes[order->last].login == note->login) {
-        book->measures->now.disordered++;
+        if (arrival->to_login_age_us < MOVED_US)
+            book->measures->now.disordered_moving++;
+        else
+            book->measures->now.disordered++;
         return;
     }
     if (order->to_login == 0)
@@ -128,26 +133,30 @@ check_order(struct book *book, uint32_t number, uint32_t to_login)
 }
 
 void
-book_arrive(struct book *book, uint32_t number, uint32_t from, uint32_t to, uint32_t to_login,
-            int64_t age_ms, uint64_t now_us)
+book_arrive(struct book *book, const struct arrival *arrival, uint64_t now_us)
 {
     struct counts *now = &book->measures->now;
-    if (number >= book->count || book->notes[number].from != from || book->notes[number].to != to) {
+    if (arrival->number >= book->count || book->notes[arrival->number].from != arrival->from ||
+        book->notes[arrival->number].to != arrival->to) {
         now->strange++;
         return;
     }
-    struct note *note = &book->notes[number];
+    struct note *note = &book->notes[arrival->number];
     if (note->arrivals < UINT8_MAX)
         note->arrivals++;
     if (note->arrivals > 1) {
-        now->doubled++;
+        if (note->to_login != arrival->to_login)
+            now->doubled_moving++;
+        else
+            now->doubled++;
         return;
     }
+    note->to_login = arrival->to_login;
     now->arrived[note->group]++;
     hist_add(&book->measures->travel[note->group], (now_us - note->sent_us) * 1000);
-    if (age_ms > (int64_t)(TTL_MS + TTL_SLACK_MS))
+    if (arrival->age_ms > (int64_t)(TTL_MS + TTL_SLACK_MS))
         now->late++;
-    check_order(book, number, to_login);
+    check_order(book, arrival);
 }
 
 void

@@ -2,7 +2,10 @@
 //
 // Sends are numbered from 0 in the order in which they were written; the number is the
 // message's text and, plus one, the id of its command. Order is held per sender, receiver
-// and login of either: who logs in anew may find its earlier messages still under way.
+// and login of either: who logs in anew may find its earlier messages still under way. A
+// message that had to be looked up again since its receiver had just moved may come behind
+// later ones, and a device that moves may get one on its old connection and on the new; both
+// are counted apart (docs/explanation/sending.md).
 #pragma once
 
 #include <stdbool.h>
@@ -18,6 +21,8 @@
 // A send's default time to live, and the same slack.
 #define TTL_MS 3000u
 #define TTL_SLACK_MS 250u
+// So long after a login others may look for the user where it was: routes.ttl.
+#define MOVED_US 10000000u
 
 enum note_status { NOTE_WAITING, NOTE_SENT, NOTE_REJECTED, NOTE_FAILED, NOTE_UNKNOWN };
 
@@ -26,11 +31,21 @@ struct note {
     uint32_t from, to;
     uint32_t login;     // of the sender: which of its connections asked
     uint32_t answer_us; // after sent_us; valid unless waiting or unknown
+    uint32_t to_login;  // of the receiver, at the first arrival
     uint8_t status;     // enum note_status
     uint8_t reason;     // of a rejection or failure
     uint8_t arrivals;
     uint8_t group;
     bool is_overdue;
+};
+
+// A message as its receiver sees it.
+struct arrival {
+    uint32_t number;
+    uint32_t from, to;
+    uint32_t to_login;        // of the receiver
+    uint64_t to_login_age_us; // how long it has lived
+    int64_t age_ms;           // since the sender's edge took the message, by the wall clock
 };
 
 struct order; // the last message read of a sender by a receiver
@@ -57,9 +72,7 @@ uint32_t book_write(struct book *book, uint32_t from, uint32_t to, uint32_t logi
 // False if there is no such note that waits for this login's answer.
 bool book_answer(struct book *book, uint64_t id, uint32_t from, uint32_t login,
                  enum note_status status, unsigned reason, uint64_t now_us);
-// `late_ms`: how long ago its edge took it, by the wall clock.
-void book_arrive(struct book *book, uint32_t number, uint32_t from, uint32_t to, uint32_t to_login,
-                 int64_t age_ms, uint64_t now_us);
+void book_arrive(struct book *book, const struct arrival *arrival, uint64_t now_us);
 // Counts what should have been answered by now.
 void book_check(struct book *book, uint64_t now_us, book_lives lives, void *arg);
 void book_mark(struct book *book, uint64_t now_us);

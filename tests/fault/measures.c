@@ -107,7 +107,9 @@ print_counts(const struct counts *counts, FILE *out)
     print_group(counts, GROUP_VICTIMS, out);
     print_number("answered_twice", counts->answered_twice, out);
     print_number("doubled", counts->doubled, out);
+    print_number("doubled_moving", counts->doubled_moving, out);
     print_number("disordered", counts->disordered, out);
+    print_number("disordered_moving", counts->disordered_moving, out);
     print_number("late", counts->late, out);
     print_number("strange", counts->strange, out);
     print_number("logins", counts->logins, out);

@@ -28,9 +28,11 @@ struct counts {
     uint64_t answered_twice;
     uint64_t arrived[GROUP_COUNT];
     uint64_t doubled;
+    uint64_t doubled_moving; // on the old connection and on the new
     uint64_t disordered;
-    uint64_t late;    // after its expiry
-    uint64_t strange; // frames and messages nobody sent
+    uint64_t disordered_moving; // to one who had just moved
+    uint64_t late;              // after its expiry
+    uint64_t strange;           // frames and messages nobody sent
     uint64_t logins;
     uint64_t reconnects;    // logins after a loss
     uint64_t resets;        // of a login, without a close frame

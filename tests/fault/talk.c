@@ -83,8 +83,14 @@ on_message(struct person *person, const Switchyard__V1__Message *message)
     }
     clock_gettime(CLOCK_REALTIME, &wall);
     int64_t wall_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000;
-    book_arrive(people->book, number, from, person->number, person->logins,
-                wall_ms - (int64_t)message->sent_at_ms, now_us());
+    uint64_t now = now_us();
+    struct arrival arrival = {.number = number,
+                              .from = from,
+                              .to = person->number,
+                              .to_login = person->logins,
+                              .to_login_age_us = now - person->live_us,
+                              .age_ms = wall_ms - (int64_t)message->sent_at_ms};
+    book_arrive(people->book, &arrival, now);
 }
 
 static void

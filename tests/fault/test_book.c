@@ -54,9 +54,28 @@ write_one(uint64_t now_us)
 }
 
 static void
+arrive_at(uint32_t number, uint32_t from, uint32_t to, uint32_t to_login)
+{
+    struct arrival arrival = {.number = number,
+                              .from = from,
+                              .to = to,
+                              .to_login = to_login,
+                              .to_login_age_us = MOVED_US};
+    book_arrive(&book, &arrival, 0);
+}
+
+static void
 arrive(uint32_t number)
 {
-    book_arrive(&book, number, 1, 2, TO_LOGIN, 0, 0);
+    arrive_at(number, 1, 2, TO_LOGIN);
+}
+
+static void
+arrive_aged(uint32_t number, int64_t age_ms)
+{
+    struct arrival arrival = {
+        .number = number, .from = 1, .to = 2, .to_login = TO_LOGIN, .age_ms = age_ms};
+    book_arrive(&book, &arrival, 0);
 }
 
 static void
@@ -76,9 +95,9 @@ what_nobody_sent_or_not_to_this_user_is_strange(void **state)
 {
     (void)state;
     uint32_t number = write_one(0);
-    book_arrive(&book, number + 1, 1, 2, TO_LOGIN, 0, 0);
-    book_arrive(&book, number, 3, 2, TO_LOGIN, 0, 0);
-    book_arrive(&book, number, 1, 3, TO_LOGIN, 0, 0);
+    arrive_at(number + 1, 1, 2, TO_LOGIN);
+    arrive_at(number, 3, 2, TO_LOGIN);
+    arrive_at(number, 1, 3, TO_LOGIN);
     assert_int_equal(measures.now.strange, 3);
     assert_int_equal(measures.now.arrived[GROUP_OTHERS], 0);
 }
@@ -104,14 +123,30 @@ order_is_held_per_pair_and_per_login_of_either(void **state)
     uint32_t first = book_write(&book, 1, 2, 1, GROUP_OTHERS, 0);
     uint32_t elsewhere = book_write(&book, 1, 3, 1, GROUP_OTHERS, 0);
     uint32_t anew = book_write(&book, 1, 2, 2, GROUP_OTHERS, 0);
-    book_arrive(&book, elsewhere, 1, 3, TO_LOGIN, 0, 0);
-    book_arrive(&book, anew, 1, 2, TO_LOGIN, 0, 0);
-    book_arrive(&book, first, 1, 2, TO_LOGIN, 0, 0); // of the sender's earlier login
+    arrive_at(elsewhere, 1, 3, TO_LOGIN);
+    arrive_at(anew, 1, 2, TO_LOGIN);
+    arrive_at(first, 1, 2, TO_LOGIN); // of the sender's earlier login
     uint32_t moved = book_write(&book, 1, 3, 2, GROUP_OTHERS, 0);
     uint32_t later = book_write(&book, 1, 3, 2, GROUP_OTHERS, 0);
-    book_arrive(&book, later, 1, 3, TO_LOGIN, 0, 0);
-    book_arrive(&book, moved, 1, 3, TO_LOGIN + 1, 0, 0); // at the receiver's next login
+    arrive_at(later, 1, 3, TO_LOGIN);
+    arrive_at(moved, 1, 3, TO_LOGIN + 1); // at the receiver's next login
     assert_int_equal(measures.now.disordered, 0);
+}
+
+static void
+to_one_who_has_just_moved_it_is_counted_apart(void **state)
+{
+    (void)state;
+    struct arrival arrival = {.number = write_one(0), .from = 1, .to = 2, .to_login = TO_LOGIN};
+    arrive(write_one(0));
+    arrival.to_login_age_us = MOVED_US - 1;
+    book_arrive(&book, &arrival, 0);
+    assert_int_equal(measures.now.disordered, 0);
+    assert_int_equal(measures.now.disordered_moving, 1);
+    arrival.to_login++;
+    book_arrive(&book, &arrival, 0);
+    assert_int_equal(measures.now.doubled, 0);
+    assert_int_equal(measures.now.doubled_moving, 1);
 }
 
 static void
@@ -123,7 +158,7 @@ order_is_still_known_after_many_pairs(void **state)
     arrive(second);
     for (uint32_t user = 10; user < 100010; user++) {
         uint32_t number = book_write(&book, user, user + 1, 1, GROUP_OTHERS, 0);
-        book_arrive(&book, number, user, user + 1, TO_LOGIN, 0, 0);
+        arrive_at(number, user, user + 1, TO_LOGIN);
     }
     assert_int_equal(measures.now.disordered, 0);
     arrive(first);
@@ -134,9 +169,9 @@ static void
 a_message_older_than_its_time_to_live_is_late(void **state)
 {
     (void)state;
-    book_arrive(&book, write_one(0), 1, 2, TO_LOGIN, TTL_MS + TTL_SLACK_MS, 0);
+    arrive_aged(write_one(0), TTL_MS + TTL_SLACK_MS);
     assert_int_equal(measures.now.late, 0);
-    book_arrive(&book, write_one(0), 1, 2, TO_LOGIN, TTL_MS + TTL_SLACK_MS + 1, 0);
+    arrive_aged(write_one(0), TTL_MS + TTL_SLACK_MS + 1);
     assert_int_equal(measures.now.late, 1);
 }
 
@@ -257,6 +292,7 @@ main(void)
         cmocka_unit_test_setup_teardown(an_earlier_message_after_a_later_one_is_disordered, begin,
                                         end),
         cmocka_unit_test_setup_teardown(order_is_held_per_pair_and_per_login_of_either, begin, end),
+        cmocka_unit_test_setup_teardown(to_one_who_has_just_moved_it_is_counted_apart, begin, end),
         cmocka_unit_test_setup_teardown(order_is_still_known_after_many_pairs, begin, end),
         cmocka_unit_test_setup_teardown(a_message_older_than_its_time_to_live_is_late, begin, end),
         cmocka_unit_test_setup_teardown(a_send_without_an_answer_is_overdue_if_its_login_lives,
