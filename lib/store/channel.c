@@ -68,6 +68,8 @@ take_oldest(struct channel *channel)
     channel->oldest = command->next;
     if (!channel->oldest)
         channel->newest = NULL;
+    if (channel->overdue == command)
+        channel->overdue = NULL; // its memory may be that of another soon
     if (!command->is_ours)
         channel->in_flight--;
     return command;
