@@ -1,11 +1,24 @@
 // rules.c: see rules.h.
 #include "sweeper/rules.h"
 
+static bool
+may_retake(const struct node_facts *facts, uint64_t now_ms)
+{
+    return !facts->is_unheard && rules_is_heard(facts, now_ms) &&
+           now_ms - facts->lease_gone_ms < RETAKE_MS;
+}
+
+bool
+rules_is_heard(const struct node_facts *facts, uint64_t now_ms)
+{
+    return facts->heard_ms != 0 && now_ms - facts->heard_ms < SUSPECT_MS;
+}
+
 enum node_state
 rules_judge(const struct node_facts *facts, uint64_t now_ms)
 {
     if (!facts->has_lease)
-        return NODE_DEAD;
+        return may_retake(facts, now_ms) ? NODE_SUSPECT : NODE_DEAD;
     if (facts->is_unheard)
         return NODE_SUSPECT;
     uint64_t last_ms = facts->heard_ms != 0 ? facts->heard_ms : facts->first_seen_ms;

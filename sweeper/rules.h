@@ -4,6 +4,8 @@
 //   Not heard for SUSPECT_MS, or nobody listens on its subject, and lease exists: SUSPECT.
 //   No lease: DEAD. The lease alone decides: an edge whose heartbeats are lost on the way
 //   still holds it, and one that is paused past its end knows that it must start anew.
+//   But who is heard all the same has not died: Redis lost its lease, with its data or its
+//   clock. It is SUSPECT for RETAKE_MS, in which it takes its lease again if it can.
 //   Many die at once: more likely it is Redis that is wrong, its clock or its data, than
 //   all of them. Nothing is reaped for a while; who lives takes its lease again meanwhile.
 //   The same while Redis has just been started, when its clock jumped, and when it was away
@@ -21,6 +23,8 @@
 
 // Three heartbeats of a second each.
 #define SUSPECT_MS 3000
+// Two renewals, and a second for the way.
+#define RETAKE_MS (2 * LEASE_RENEW_MS + 1000)
 // So many nodes, and so large a part of all, within a lease's time are a mass death. Two may
 // always die together: a machine with two edges.
 #define MASS_DEATHS_MIN 3
@@ -41,9 +45,12 @@ struct node_facts {
     bool has_lease;
     uint64_t heard_ms;      // last heartbeat, monotonic; 0: never
     uint64_t first_seen_ms; // in the directory
+    uint64_t lease_gone_ms; // since when it was seen without a lease; 0: it has one
     bool is_unheard;        // nobody listened; until the next heartbeat
 };
 
+// Its heartbeats are.
+bool rules_is_heard(const struct node_facts *facts, uint64_t now_ms);
 enum node_state rules_judge(const struct node_facts *facts, uint64_t now_ms);
 // Of `nodes` there were, `died` lost their lease within the last LEASE_MS.
 bool rules_is_mass_death(size_t died, size_t nodes);

@@ -79,6 +79,14 @@ lease_left(const struct sweep *sweep, const struct swept_node *node)
     return node->lease_ends_ms > sweep->now_ms ? node->lease_ends_ms - sweep->now_ms : 0;
 }
 
+static const char *
+why_suspect(const struct node_facts *facts)
+{
+    if (!facts->has_lease)
+        return "lease_gone";
+    return facts->is_unheard ? "no_responders" : "no_heartbeat";
+}
+
 static void
 change_state(struct sweep *sweep, struct swept_node *node, enum node_state state)
 {
@@ -92,8 +100,8 @@ change_state(struct sweep *sweep, struct swept_node *node, enum node_state state
                  rules_name(node->state), (unsigned long long)silent_ms);
     } else if (state == NODE_SUSPECT) {
         log_warn("node_suspect", "node=%s reason=%s heard_ms_ago=%llu lease_left_ms=%llu",
-                 node->node, node->facts.is_unheard ? "no_responders" : "no_heartbeat",
-                 (unsigned long long)silent_ms, (unsigned long long)lease_left(sweep, node));
+                 node->node, why_suspect(&node->facts), (unsigned long long)silent_ms,
+                 (unsigned long long)lease_left(sweep, node));
     } else {
         log_info("node_alive", "node=%s was=%s", node->node, rules_name(node->state));
     }
@@ -104,6 +112,16 @@ static void
 judge(struct sweep *sweep, struct swept_node *node)
 {
     change_state(sweep, node, rules_judge(&node->facts, sweep->now_ms));
+}
+
+static void
+note_lease(struct sweep *sweep, struct swept_node *node, bool has_lease)
+{
+    if (has_lease)
+        node->facts.lease_gone_ms = 0;
+    else if (node->facts.lease_gone_ms == 0)
+        node->facts.lease_gone_ms = sweep->now_ms;
+    node->facts.has_lease = has_lease;
 }
 
 // Nothing is reaped for so long, or as long as before.
@@ -176,6 +194,8 @@ judge_all(struct sweep *sweep)
             note_lease_end(sweep, node);
             if (node->state == NODE_SUSPECT && !node->facts.is_unheard)
                 probe(sweep, node);
+        } else if (rules_is_heard(&node->facts, sweep->now_ms)) {
+            node->state = NODE_NEW; // the directory forgot it, but it lives: it will be back
         } else if (node != sweep->reaping) {
             // Gone from the directory: it was reaped, perhaps by an earlier leader.
             forget(sweep, node);
@@ -235,7 +255,7 @@ on_nodes(void *arg, int error, const struct store_node *nodes, size_t count)
     for (size_t i = 0; i < count; i++) {
         struct swept_node *node = take(sweep, nodes[i].node);
         node->round = sweep->round;
-        node->facts.has_lease = nodes[i].has_lease;
+        note_lease(sweep, node, nodes[i].has_lease);
         // By the end of the round trip to come, it has ended if it is not renewed.
         uint64_t left_ms = nodes[i].lease_left_ms;
         node->lease_ends_ms = left_ms > 0 ? sweep->now_ms + left_ms + 1 : 0;
@@ -289,7 +309,7 @@ on_reaped(void *arg, int error, const struct store_reaped *answer)
     if (error == SY_EBUSY) {
         log_info("reap_stopped", "node=%s reason=lease_is_back links=%llu", node->node,
                  (unsigned long long)node->removed);
-        node->facts.has_lease = true;
+        note_lease(sweep, node, true);
         judge(sweep, node);
     } else if (error == SY_EDENIED) {
         sweep->stale_fences++;

@@ -31,11 +31,26 @@ a_node_never_heard_counts_from_when_it_was_seen(void **state)
 }
 
 static void
-without_a_lease_it_is_dead_however_loud(void **state)
+without_a_lease_it_is_dead(void **state)
 {
     (void)state;
-    struct node_facts facts = {.has_lease = false, .heard_ms = NOW, .first_seen_ms = NOW};
+    struct node_facts facts = {
+        .has_lease = false, .heard_ms = NOW - SUSPECT_MS, .first_seen_ms = 1, .lease_gone_ms = NOW};
     assert_int_equal(rules_judge(&facts, NOW), NODE_DEAD);
+    facts.heard_ms = 0; // never
+    assert_int_equal(rules_judge(&facts, NOW), NODE_DEAD);
+}
+
+static void
+who_is_heard_without_a_lease_has_time_to_take_it_again(void **state)
+{
+    (void)state;
+    struct node_facts facts = {
+        .has_lease = false, .heard_ms = NOW - SUSPECT_MS + 1, .lease_gone_ms = NOW};
+    assert_int_equal(rules_judge(&facts, NOW), NODE_SUSPECT);
+    facts.heard_ms = NOW + RETAKE_MS - 1;
+    assert_int_equal(rules_judge(&facts, NOW + RETAKE_MS - 1), NODE_SUSPECT);
+    assert_int_equal(rules_judge(&facts, NOW + RETAKE_MS), NODE_DEAD);
 }
 
 static void
@@ -114,7 +129,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_beat_exactly_at_the_limit_is_suspect_and_one_before_it_alive),
         cmocka_unit_test(a_node_never_heard_counts_from_when_it_was_seen),
-        cmocka_unit_test(without_a_lease_it_is_dead_however_loud),
+        cmocka_unit_test(without_a_lease_it_is_dead),
+        cmocka_unit_test(who_is_heard_without_a_lease_has_time_to_take_it_again),
         cmocka_unit_test(a_lease_without_a_heartbeat_is_never_dead),
         cmocka_unit_test(a_node_nobody_listens_for_is_suspect_however_lately_heard),
         cmocka_unit_test(three_deaths_in_ten_are_a_coincidence_and_four_are_not),

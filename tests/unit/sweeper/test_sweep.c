@@ -657,7 +657,39 @@ nothing_is_judged_before_the_clock_is_read(void **state)
     answer_error(call_of(&desk->store, CALL_CLOCK), SY_ETIME);
     assert_int_equal(find(desk, NODE_B)->state, NODE_SUSPECT);
     assert_int_equal(desk->store.made[CALL_REAP], 0);
+    desk->sweep.now_ms += SUSPECT_MS; // heard no more
+    sweep_tick(&desk->sweep);
+    answer_list(desk, 1, &node, &ended);
+    assert_int_equal(desk->store.made[CALL_REAP], 1);
+}
+
+static void
+an_edge_that_is_heard_keeps_its_links_when_redis_lost_its_lease(void **state)
+{
+    struct desk *desk = *state;
+    const char *node = NODE_B;
+    const bool lives = true, ended = false;
+    lead(desk);
+    answer_list(desk, 1, &node, &lives);
+    heartbeat(desk, NODE_B);
+    tick(desk); // all data is lost, and a login writes a row before the next renewal
+    answer_list(desk, 0, NULL, NULL);
     tick(desk);
+    answer_list(desk, 1, &node, &ended);
+    assert_int_equal(find(desk, NODE_B)->state, NODE_SUSPECT);
+    assert_int_equal(desk->store.made[CALL_REAP], 0);
+    tick(desk);
+    answer_list(desk, 1, &node, &lives);
+    assert_int_equal(find(desk, NODE_B)->state, NODE_ALIVE);
+    // Its lease ends again, and it goes on speaking: it cannot reach Redis.
+    for (uint64_t ms = 0; ms < RETAKE_MS; ms += TICK_MS) {
+        tick(desk);
+        heartbeat(desk, NODE_B);
+        answer_list(desk, 1, &node, &ended);
+        assert_int_equal(desk->store.made[CALL_REAP], 0);
+    }
+    tick(desk);
+    heartbeat(desk, NODE_B);
     answer_list(desk, 1, &node, &ended);
     assert_int_equal(desk->store.made[CALL_REAP], 1);
 }
@@ -1006,6 +1038,7 @@ main(void)
         SWEEP_TEST(nothing_is_reaped_while_redis_has_just_been_started),
         SWEEP_TEST(a_jump_of_the_clock_holds_reaping_for_a_while),
         SWEEP_TEST(nothing_is_judged_before_the_clock_is_read),
+        SWEEP_TEST(an_edge_that_is_heard_keeps_its_links_when_redis_lost_its_lease),
         SWEEP_TEST(a_follower_that_takes_over_at_the_jump_has_seen_it),
         SWEEP_TEST(a_follower_that_has_watched_reaps_at_once_when_it_leads),
         SWEEP_TEST(a_new_sweeper_watches_for_a_lease_first),
