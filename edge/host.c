@@ -37,6 +37,8 @@
 #define KEPT_BYTES (16 * 1024)
 // ... and malloc's to the system, when as much has come together.
 #define TRIM_BYTES (256 * 1024)
+// ... and when half of so many connections have gone, which leave holes of all sizes.
+#define TRIM_SESSIONS 500
 // A turn longer than this is told: others' messages waited for it.
 #define LONG_TURN_MS 100
 
@@ -72,8 +74,9 @@ struct host {
     int leave_signal;
     uint64_t reading_ms; // of this turn
     struct log_limit long_turn;
-    size_t given_back;   // bytes, since malloc_trim
-    unsigned open_parts; // store, bus, server: not closed yet
+    size_t given_back;      // bytes, since malloc_trim
+    uint32_t most_sessions; // since half of them left
+    unsigned open_parts;    // store, bus, server: not closed yet
     enum phase phase;
     bool was_ready;
     bool is_sweeping; // closing those without a login
@@ -179,7 +182,11 @@ give_back(struct host *host)
 {
     host->given_back += pool_trim(&host->edge.router.pool, KEPT_BYTES);
     host->given_back += frame_pool_trim(KEPT_BYTES);
-    if (host->given_back < TRIM_BYTES)
+    uint32_t sessions = server_connections(host->server);
+    bool have_left = host->most_sessions > TRIM_SESSIONS && sessions <= host->most_sessions / 2;
+    if (have_left || sessions > host->most_sessions)
+        host->most_sessions = sessions;
+    if (!have_left && host->given_back < TRIM_BYTES)
         return;
     host->given_back = 0;
     malloc_trim(0);
