@@ -1,42 +1,20 @@
 """F12: the clock of Redis jumps by a minute, and with it every lease ends while every edge lives. Nothing of the
-living is reaped, and everybody is reachable again once the edges have renewed.
-
-redis-server asks stepped_clock.c for the time: a step of its wall clock, while its monotonic clock goes on."""
-import os
+living is reaped, and everybody is reachable again once the edges have renewed."""
 import re
-import struct
 import time
 
-from cluster import BUILD, LEASE_S, Cluster
+from cluster import LEASE_S
 from harness import SCALE, Fault, wait_until
+from stepped import SteppedCluster
 
 GUARDED = re.compile(r"\breaping_held\b.*\breason=(redis_clock_jumped|mass_death)\b")
 REACHABLE_S = 3  # leases are renewed every 2 s
 WATCHED_S = 5
 
 
-class Stepped(Cluster):
-    def start_redis(self):
-        self.ahead_path = os.path.join(self.directory, "redis-clock")
-        self.step(0)
-        stepped = {"LD_PRELOAD": os.path.join(BUILD, "lib", "stepped_clock.so"), "STEPPED_CLOCK": self.ahead_path}
-        os.environ.update(stepped)
-        try:
-            return super().start_redis()
-        finally:
-            for name in stepped:
-                del os.environ[name]
-
-    def step(self, seconds):
-        """Redis's clock is so far ahead of the machine's."""
-        fd = os.open(self.ahead_path, os.O_WRONLY | os.O_CREAT, 0o600)
-        os.pwrite(fd, struct.pack("=q", seconds), 0)
-        os.close(fd)
-
-
 class Clock(Fault):
     def own(self):
-        cluster = Stepped()
+        cluster = SteppedCluster()
         self.addCleanup(self._end, cluster)
         return cluster
 
