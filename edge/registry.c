@@ -444,6 +444,15 @@ verify_all(struct edge *edge)
 }
 
 static void
+verify_again(struct edge *edge)
+{
+    if (edge->registry.again_ms == 0 || edge->now_ms < edge->registry.again_ms)
+        return;
+    edge->registry.again_ms = 0;
+    verify_all(edge);
+}
+
+static void
 verify_some(struct edge *edge)
 {
     struct registry *registry = &edge->registry;
@@ -515,6 +524,7 @@ on_beat(void *arg, int error, bool was_lost, uint64_t gen)
         edge->counters.leases_lost++;
         log_warn("lease_lost", "node=%s links=%zu reason=%s", edge->node, registry->count,
                  has_new_gen ? "redis_lost_its_data" : "expired");
+        registry->again_ms = has_new_gen ? 0 : edge->now_ms + VERIFY_AGAIN_MS;
         verify_all(edge);
     }
     retry_failed(edge);
@@ -576,6 +586,7 @@ registry_tick(struct edge *edge)
     if (registry->beat_tried_ms == 0 || registry->doubted_ms != 0 ||
         edge->now_ms - registry->beat_tried_ms >= LEASE_RENEW_MS)
         registry_renew(edge);
+    verify_again(edge);
     verify_some(edge);
     pump(edge);
 }

@@ -35,6 +35,10 @@ struct user;
 // Links checked per second when all must be: 10,000 in two seconds, at 5 % of what one
 // Redis does.
 #define VERIFY_BURST_PER_S 5000
+// A lost lease has all links verified at once, and again so much later: a sweeper that was
+// removing them asks for rows until a second after it last saw no lease, and each may be
+// carried out a second after it was sent. Where the data was lost there is nothing to remove.
+#define VERIFY_AGAIN_MS 3000
 // Operations under way at once. Each is up to two commands: with ROUTES_MAX_BUSY they stay
 // below the store's cap, so that neither starves the other.
 #define REGISTRY_MAX_BUSY 256
@@ -73,7 +77,8 @@ struct registry {
     struct user *last_queued;
     struct user *later; // users whose last operation failed, until the next tick
     unsigned busy;
-    uint64_t beat_ms; // when the lease was last renewed, monotonic; 0: never
+    uint64_t again_ms; // when all are verified again; 0: they are not
+    uint64_t beat_ms;  // when the lease was last renewed, monotonic; 0: never
     uint64_t beat_tried_ms;
     uint64_t doubted_ms;      // a lease asked for before this says nothing; 0: no doubt
     uint64_t failed_since_ms; // renewals fail since; 0: they do not
