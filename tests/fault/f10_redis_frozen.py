@@ -120,9 +120,22 @@ class RedisFrozen(Fault):
     def test_what_waits_for_a_frozen_redis_is_bounded(self):
         self.freeze(6)
 
-    def test_pauses_of_other_lengths(self):
+    def test_a_pause_of_5_seconds(self):
+        self.only_long()
+        self.freeze(5)
+
+    def test_a_pause_of_15_seconds(self):
+        self.only_long()
+        self.freeze(15)
+
+    def test_a_pause_of_30_seconds(self):
+        self.only_long()
+        self.freeze(30)
+
+    def test_a_pause_of_a_minute(self):
+        self.only_long()
+        self.freeze(60)
+
+    def only_long(self):
         if self.size(True, False):
             self.skipTest("only with --long")
-        for seconds in (5, 15, 30, 60):
-            with self.subTest(seconds=seconds):
-                self.freeze(seconds)
