@@ -33,8 +33,9 @@ bool pulse_is_dead(const struct pulse *pulse, uint64_t now_ms);
 uint64_t pulse_wait_ms(const struct pulse *pulse, uint64_t now_ms);
 
 #define BACKOFF_MIN_MS 100
-#define BACKOFF_MAX_MS 2000
+// An edge is to serve again within 2 s of the return of its server.
+#define BACKOFF_MAX_MS 1000
 
 // Full jitter: 1 up to 100 ms after the first failure in a row, the limit doubling to
-// 2 s, so that the clients of a server that comes back do not all come at once.
+// 1 s, so that the clients of a server that comes back do not all come at once.
 uint64_t backoff_ms(unsigned failures, struct rng *rng);
