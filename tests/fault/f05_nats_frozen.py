@@ -64,7 +64,8 @@ class NatsFrozen(Fault):
                             local_sends=len(locally), local_max_ms=round(1000 * max(one[1] for one in locally)),
                             pending_mib=round(watch.most("pending_bytes", frozen, thawed) / MIB, 1),
                             grown_mib=round(watch.growth(frozen, thawed + 1) / MIB, 1),
-                            rejected_before=unnoticed["others"]["rejected"], rejected_after=window["others"]["rejected"])
+                            rejected_before=unnoticed["others"]["rejected"],
+                            rejected_after=window["others"]["rejected"])
         if seconds > NOTICED_S:
             self.assertNotIn(None, noticed.values(), "an edge did not notice within %d s: %s" % (NOTICED_S, noticed))
             told = window["others_us"]["answer"]["max"] / 1e6

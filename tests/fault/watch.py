@@ -140,8 +140,11 @@ class Pings:
     def _ping(self, visitor):
         visitor.send_frame(PING, b"here")
         try:
-            while visitor.recv_frame(1)[1] != PONG:
-                pass
+            opcode = None
+            while opcode != PONG:
+                _, opcode, payload = visitor.recv_frame(1)
+                if opcode == PING:  # as any client must
+                    visitor.send_frame(PONG, payload)
         except Closed as end:
             raise OSError("closed: %s" % end) from end
 
@@ -197,7 +200,9 @@ class Talk:
     def _send(self):
         begin = time.monotonic()
         outcome = self.sender.send(self.to, "talk", timeout=6)
-        end = "sent" if outcome["status"] == "OUTCOME_STATUS_SENT" else outcome.get("reason", "?")[len("REASON_"):].lower()
+        end = "sent"
+        if outcome["status"] != "OUTCOME_STATUS_SENT":
+            end = outcome["reason"][len("REASON_"):].lower()
         self.ends.append((begin, time.monotonic() - begin, end))
 
     def between(self, begin, end):
