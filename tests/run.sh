@@ -5,6 +5,7 @@
 #   sh tests/run.sh --asan --tsan   the same suite under sanitizer builds, instead of release
 #   sh tests/run.sh --lint          also clang-format, clang-tidy, cppcheck, and a build by clang
 #   sh tests/run.sh --fuzz SECONDS  also each fuzz target for so long, two at a time
+#   sh tests/run.sh --sim N         also N seeded runs of the simulation, about 70 a second and core
 #   sh tests/run.sh --guards        also counts what a message, a login and an idle session cost
 #   sh tests/run.sh --model         also the model of the registry protocol, exhaustively
 #   sh tests/run.sh --browser       also the chat page in headless Chromium
@@ -24,6 +25,7 @@ cd "$(dirname "$0")/.." || exit 1
 presets=
 lint=no
 fuzz=0
+sim=0
 guards=no
 model=no
 browser=no
@@ -44,6 +46,7 @@ while [ $# -gt 0 ]; do
     --release) presets="$presets release" ;;
     --lint) lint=yes ;;
     --fuzz) shift; fuzz=${1:-x} ;;
+    --sim) shift; sim=${1:-x} ;;
     --guards) guards=yes ;;
     --model) model=yes ;;
     --browser) browser=yes ;;
@@ -58,6 +61,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 case $fuzz in '' | *[!0-9]*) usage ;; esac
+case $sim in '' | *[!0-9]*) usage ;; esac
 presets=${presets:-release}
 
 logs=build/test-logs
@@ -228,9 +232,11 @@ docs_bin=build/${presets##* }/bin
 fuzz_targets=$(sed -n 's/^sy_fuzz(\([a-z0-9_]*\).*/fuzz_\1/p' tests/fuzz/targets.cmake)
 # shellcheck disable=SC2086
 [ "$fuzz" -gt 0 ] && build fuzz $fuzz_targets && part fuzz sh tests/fuzz.sh build/fuzz "$fuzz"
-if [ "$guards" = yes ] || [ "$browser" = yes ] || [ "$demo" = yes ] || [ "$faults" != no ]; then
+if [ "$sim" -gt 0 ] || [ "$guards" = yes ] || [ "$browser" = yes ] || [ "$demo" = yes ] ||
+    [ "$faults" != no ]; then
     case " $presets " in *" release "*) ;; *) build release all ;; esac
 fi
+[ "$sim" -gt 0 ] && part sim build/release/tests/sim/sim --runs "$sim" --jobs "$jobs"
 [ "$guards" = yes ] && part guards env BUILD_DIR=build/release sh tests/bench/guards.sh
 [ "$model" = yes ] && part model sh tests/model/run.sh
 [ "$browser" = yes ] && part browser env BUILD_DIR=build/release python3 tests/browser/run.py

@@ -11,19 +11,6 @@
 
 enum { NET_DELAY_MS = 5, RETRY_MS = 700 };
 
-struct conn {
-    struct conn *next;
-    struct process *edge;
-    uint64_t edge_life;
-    struct client *client;
-    uint64_t number;
-    struct session session;
-    bool is_open; // the session is
-    bool is_closing;
-    enum close_code code;
-    struct news *held; // written when the edge holds its output no more; oldest first
-};
-
 void
 client_user(const struct client *client, char out[static 16])
 {
@@ -53,9 +40,23 @@ struct news {
     enum news_kind kind;
     uint64_t id;
     bool is_sent;
+    enum reason reason;
     enum close_code code;
-    char message_id[65];
 };
+
+static void
+on_told_to_close(struct conn *conn, enum close_code code)
+{
+    struct client *client = conn->client;
+    struct world *world = client->world;
+    world_trace(world, "u%u/d%u is closed: %s", client->user, client->device, close_name(code));
+    client->conn = NULL;
+    client->is_replaced = code == CLOSE_REPLACED;
+    check_sender_gone(world, client);
+    if (code == CLOSE_REPLACED && redis_newest(conn))
+        world_fail(world, "u%u/d%u is closed as replaced, and is the newest login", client->user,
+                   client->device);
+}
 
 static void
 on_news(void *arg)
@@ -63,17 +64,14 @@ on_news(void *arg)
     struct news *news = arg;
     struct client *client = news->conn->client;
     struct world *world = client->world;
-    if (is_attached(news->conn)) {
-        if (news->kind == NEWS_MESSAGE)
-            check_message(world, news->conn->number, news->message_id);
-        else if (news->kind == NEWS_OUTCOME)
-            check_outcome(world, client, news->id, news->is_sent);
-        else if (news->kind == NEWS_CLOSED) {
-            client->conn = NULL;
-            client->is_replaced = news->code == CLOSE_REPLACED;
-            check_sender_gone(world, client);
-        }
-    }
+    if (!is_attached(news->conn))
+        ;
+    else if (news->kind == NEWS_MESSAGE)
+        check_message(world, news->conn, news->id);
+    else if (news->kind == NEWS_OUTCOME)
+        check_outcome(world, news->id, news->is_sent, news->reason);
+    else if (news->kind == NEWS_CLOSED)
+        on_told_to_close(news->conn, news->code);
     free(news);
 }
 
@@ -92,7 +90,9 @@ static void
 on_pong(void *arg)
 {
     struct conn *conn = arg;
-    if (conn->is_open && conn->edge->life == conn->edge_life && is_attached(conn))
+    bool answers = is_attached(conn) || conn->is_twin ||
+                   !world_keeps(conn->edge->world, RULE_SILENCE);
+    if (answers && conn_is_open(conn))
         session_alive(&conn->session, conn->edge->edge.now_ms);
 }
 
@@ -102,7 +102,7 @@ write_news(struct news *news)
 {
     struct world *world = news->conn->edge->world;
     if (news->expires_ms != 0 && news->expires_ms <= world_wall_ms(world))
-        world_fail(world, "message %s left after its time", news->message_id);
+        world_fail(world, "message %llu left after its time", (unsigned long long)news->id);
     world_plan(world, NULL, NET_DELAY_MS, on_news, news);
 }
 
@@ -146,15 +146,19 @@ tell_event(struct conn *conn, const Switchyard__V1__Event *event, uint64_t expir
     struct news *news = news_new(conn, NEWS_WELCOME);
     if (event->event_case == SWITCHYARD__V1__EVENT__EVENT_MESSAGE) {
         news->kind = NEWS_MESSAGE;
-        snprintf(news->message_id, sizeof(news->message_id), "%s", event->message->message_id);
+        news->id = strtoull(event->message->message_id + 1, NULL, 10);
     } else if (event->event_case == SWITCHYARD__V1__EVENT__EVENT_OUTCOME) {
         news->kind = NEWS_OUTCOME;
         news->id = event->id;
         news->is_sent = event->outcome->status ==
                         SWITCHYARD__V1__OUTCOME_STATUS__OUTCOME_STATUS_SENT;
+        news->reason = (enum reason)event->outcome->reason;
+    } else if (event->event_case == SWITCHYARD__V1__EVENT__EVENT_WELCOME) {
+        conn->live_ms = conn->edge->world->now_ms;
     } else if (event->event_case == SWITCHYARD__V1__EVENT__EVENT_FAILURE && event->id != 0) {
         news->kind = NEWS_OUTCOME;
         news->id = event->id;
+        news->reason = (enum reason)event->failure->reason;
     }
     news->expires_ms = expires_ms;
     if (edge_is_holding(&conn->edge->edge))
@@ -180,12 +184,11 @@ conn_push(struct conn *conn, struct frame *frame)
     size_t len;
     struct codec_error error;
     struct arena arena;
-    if (conn->is_closing)
-        return SY_EDOWN;
+    if (conn->is_closing || !conn->edge->is_running)
+        return SY_EDOWN; // killed: nothing of it is heard any more
     const uint8_t *payload = payload_of(frame, &len);
     if ((frame_bytes(frame)[0] & 15) == 9) {
-        if (is_attached(conn))
-            world_plan(conn->edge->world, conn->edge, 2 * NET_DELAY_MS, on_pong, conn);
+        world_plan(conn->edge->world, conn->edge, 2 * NET_DELAY_MS, on_pong, conn);
         return 0;
     }
     arena_init(&arena, 65536);
@@ -204,9 +207,10 @@ static void
 on_closed(void *arg)
 {
     struct conn *conn = arg;
-    if (!conn->is_open || conn->edge->life != conn->edge_life)
+    if (!conn_is_open(conn))
         return;
     conn->is_open = false;
+    conn->closed_ms = conn->edge->world->now_ms;
     session_closed(&conn->session, conn->code, conn->edge->edge.now_ms);
 }
 
@@ -219,6 +223,7 @@ conn_close(struct conn *conn, enum close_code code)
     conn->code = code;
     if (edge_is_holding(&conn->edge->edge))
         drop_held(conn);
+    conn->closed_ms = conn->edge->world->now_ms;
     struct news *news = news_new(conn, NEWS_CLOSED);
     news->code = code;
     world_plan(conn->edge->world, NULL, NET_DELAY_MS, on_news, news);
@@ -254,11 +259,15 @@ conns_lost(struct process *edge)
             continue;
         if (conn->is_open) {
             conn->is_open = false;
+            conn->closed_ms = edge->world->now_ms;
             session_closed(&conn->session, CLOSE_LOST, edge->edge.now_ms);
         }
         conn->is_closing = true;
         if (is_attached(conn)) {
             conn->client->conn = NULL;
+            // Some do not come back, and leave a row behind.
+            if (!edge->world->is_calm && world_chance(edge->world, 200))
+                conn->client->wants = false;
             check_sender_gone(edge->world, conn->client);
         }
     }
@@ -287,7 +296,7 @@ on_words(void *arg)
 {
     struct words *words = arg;
     struct conn *conn = words->conn;
-    if (conn->is_open && conn->edge->life == conn->edge_life)
+    if (conn_is_open(conn))
         session_receive(&conn->session, words->bytes, words->len, conn->edge->edge.now_ms);
     free(words);
 }
@@ -336,10 +345,9 @@ send_as(struct client *client, unsigned to_user, bool wants_outcome)
     char text[] = "x";
     if (client->conn == NULL || client->conn->is_closing || !client_is_live(client))
         return;
-    uint64_t id = wants_outcome ? ++client->next_id + 1 : 0;
+    uint64_t number = check_sent(client, to_user, wants_outcome);
     snprintf(to, sizeof(to), "u%u", to_user);
-    snprintf(message_id, sizeof(message_id), "m%llu",
-             (unsigned long long)++client->world->messages_sent);
+    snprintf(message_id, sizeof(message_id), "m%llu", (unsigned long long)number);
     Switchyard__V1__Send send;
     switchyard__v1__send__init(&send);
     Switchyard__V1__Command command;
@@ -349,11 +357,9 @@ send_as(struct client *client, unsigned to_user, bool wants_outcome)
     send.payload_case = SWITCHYARD__V1__SEND__PAYLOAD_TEXT;
     send.text = text;
     send.message_id = message_id;
-    command.id = id;
+    command.id = wants_outcome ? number : 0;
     command.command_case = SWITCHYARD__V1__COMMAND__COMMAND_SEND;
     command.send = &send;
-    if (wants_outcome)
-        check_sent(client->world, client, id);
     say(client->conn, &command);
 }
 
@@ -396,11 +402,13 @@ connect_to(struct client *client, struct process *edge)
         abort();
     conn->edge = edge;
     conn->edge_life = edge->life;
+    memcpy(conn->node, edge->id, sizeof(conn->node));
     conn->client = client;
     conn->number = world->conns != NULL ? world->conns->number + 1 : 1;
     conn->next = world->conns;
     world->conns = conn;
     client->conn = conn;
+    world_trace(world, "u%u/d%u connects to %s", client->user, client->device, edge->id);
     world_plan(world, edge, NET_DELAY_MS, on_open, conn);
 }
 
@@ -411,6 +419,7 @@ client_gone(struct client *client, bool may_return)
     client->wants = may_return;
     if (conn == NULL)
         return;
+    world_trace(client->world, "u%u/d%u leaves %s", client->user, client->device, conn->node);
     client->conn = NULL;
     check_sender_gone(client->world, client);
     conn->is_closing = true;
@@ -440,38 +449,17 @@ clients_start(struct world *world)
     }
 }
 
-// The old socket stays, half open; the client comes back elsewhere.
-static void
-move_silently(struct client *client)
+void
+client_moves(struct client *client)
 {
+    if (client->conn == NULL)
+        return;
+    world_trace(client->world, "u%u/d%u leaves %s without a word", client->user, client->device,
+                client->conn->node);
+    // A second program with the same login, perhaps: nothing ends it but a kick or a verify.
+    client->conn->is_twin = world_chance(client->world, 300);
     client->conn = NULL;
     check_sender_gone(client->world, client);
-}
-
-static void
-fault(struct world *world)
-{
-    const struct faults *faults = &world->faults;
-    struct process *process = &world->processes[world_below(world, MAX_PROCESSES)];
-    uint64_t now_ms = world->now_ms;
-    if (world_chance(world, faults->kills)) {
-        if (process->is_running)
-            process_kill(process);
-        else
-            process_start(process);
-    }
-    if (world_chance(world, faults->pauses) && process->is_running) {
-        uint64_t until_ms = now_ms + world_below(world, 5 * LEASE_MS / 2);
-        if (until_ms > process->paused_until_ms)
-            process->paused_until_ms = until_ms;
-        process->paused_ms = process->paused_until_ms;
-    }
-    if (world_chance(world, faults->cuts))
-        process->redis_cut_until_ms = now_ms + world_below(world, 2 * LEASE_MS);
-    if (world_chance(world, faults->cuts))
-        process->nats_cut_until_ms = now_ms + world_below(world, 4 * LEASE_MS);
-    if (world_chance(world, faults->flushes))
-        redis_flush(world->redis);
 }
 
 void
@@ -479,25 +467,38 @@ clients_act(struct world *world)
 {
     struct client *client = &world->clients[world_below(world, MAX_CLIENTS)];
     uint64_t dice = world_below(world, 100);
-    fault(world);
     if (world_chance(world, world->faults.moves))
-        move_silently(client);
+        client_moves(client);
     else if (dice < 70)
         send_as(client, (unsigned)world_below(world, MAX_USERS), dice < 35);
     else if (dice < 76)
         client_gone(client, dice < 74);
-    else if (dice < 84) {
+    else if (dice < 79) {
         client->wants = true;
         client->is_replaced = false;
     }
+}
+
+bool
+conn_is_open(const struct conn *conn)
+{
+    return conn->is_open && conn->edge->life == conn->edge_life;
+}
+
+struct conn *
+conn_find(const struct world *world, const char *node, uint64_t connection)
+{
+    for (struct conn *conn = world->conns; conn != NULL; conn = conn->next)
+        if (conn->session.connection == connection && strcmp(conn->node, node) == 0)
+            return conn;
+    return NULL;
 }
 
 const struct session *
 client_session(const struct client *client)
 {
     const struct conn *conn = client->conn;
-    return conn != NULL && conn->is_open && conn->edge->life == conn->edge_life ? &conn->session
-                                                                                : NULL;
+    return conn != NULL && conn_is_open(conn) ? &conn->session : NULL;
 }
 
 bool
@@ -512,8 +513,7 @@ conns_of(const struct world *world, unsigned user, unsigned device)
 {
     unsigned count = 0;
     for (const struct conn *conn = world->conns; conn != NULL; conn = conn->next)
-        count += conn->is_open && conn->edge->life == conn->edge_life &&
-                 conn->session.state == SESSION_LIVE && conn->client->user == user &&
-                 conn->client->device == device;
+        count += conn_is_open(conn) && conn->session.state == SESSION_LIVE &&
+                 conn->client->user == user && conn->client->device == device;
     return count;
 }

@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "edge/send.h"
+
 #define WALL_START_MS 1700000000000ull
+#define COMMAND_TIMEOUT_MS 1000
 
 uint64_t
 world_below(struct world *world, uint64_t below)
@@ -27,6 +30,26 @@ world_wall_ms(const struct world *world)
     return WALL_START_MS + world->now_ms;
 }
 
+bool
+world_keeps(const struct world *world, enum rule rule)
+{
+    return world->without != rule;
+}
+
+void
+world_trace(const struct world *world, const char *format, ...)
+{
+    va_list args;
+    if (!world->is_traced)
+        return;
+    printf("%6llu.%03llu  ", (unsigned long long)(world->now_ms / 1000),
+           (unsigned long long)(world->now_ms % 1000));
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+}
+
 void
 world_fail(struct world *world, const char *format, ...)
 {
@@ -37,6 +60,7 @@ world_fail(struct world *world, const char *format, ...)
     va_start(args, format);
     vsnprintf(world->trouble, sizeof(world->trouble), format, args);
     va_end(args);
+    world_trace(world, "VIOLATION %s", world->trouble);
 }
 
 // The heap.
@@ -152,7 +176,8 @@ beat_of(struct process *process)
 bool
 process_has_redis(const struct process *process)
 {
-    return process->redis_cut_until_ms <= process->world->now_ms;
+    const struct world *world = process->world;
+    return process->redis_cut_until_ms <= world->now_ms && !redis_is_down(world->redis);
 }
 
 bool
@@ -161,20 +186,60 @@ process_has_nats(const struct process *process)
     return process->nats_cut_until_ms <= process->world->now_ms;
 }
 
-// Tells the process what its connections do: a cut is noticed at the next beat.
-static void
-notice_cuts(struct process *process)
+struct process *
+process_find(struct world *world, const char *id)
 {
-    bool redis_up = process_has_redis(process);
+    for (size_t i = 0; i < MAX_PROCESSES; i++)
+        if (world->processes[i].is_running && strcmp(world->processes[i].id, id) == 0)
+            return &world->processes[i];
+    return NULL;
+}
+
+size_t
+process_index(const struct process *process)
+{
+    return (size_t)(process - process->world->processes);
+}
+
+bool
+process_is_well_since(const struct process *process, uint64_t since_ms)
+{
+    return process->is_running && process->trouble_ms <= since_ms;
+}
+
+void
+process_trouble(struct process *process, uint64_t until_ms)
+{
+    if (process->trouble_ms < until_ms)
+        process->trouble_ms = until_ms;
+}
+
+// Whether a frozen Redis has not answered for as long as the store waits.
+static bool
+has_lost_patience(const struct process *process)
+{
+    return redis_is_frozen(process->world->redis) &&
+           (!process->redis_up || store_waits_ms(process) >= COMMAND_TIMEOUT_MS);
+}
+
+// Tells the process what its connections do: a cut is noticed at the next beat.
+void
+process_notice(struct process *process)
+{
+    bool redis_up = process_has_redis(process) && !has_lost_patience(process);
     bool nats_up = process_has_nats(process);
     bool redis_changed = redis_up != process->redis_up;
     bool nats_changed = nats_up != process->nats_up;
     process->redis_up = redis_up;
     process->nats_up = nats_up;
-    if (process->is_edge && nats_changed)
+    if (redis_changed && !redis_up)
+        store_abort(process);
+    if (process->is_edge && nats_changed && (!nats_up || world_keeps(process->world, RULE_REREAD)))
         edge_on_bus_state(&process->edge, nats_up, "sim");
     if (process->is_edge && redis_changed)
         edge_on_store_state(&process->edge, redis_up, "sim");
+    if (redis_changed && redis_up)
+        faults_flap(process);
 }
 
 static void
@@ -199,11 +264,12 @@ on_tick(void *arg)
         free(beat);
         return;
     }
-    notice_cuts(process);
-    if (process->is_edge)
+    process_notice(process);
+    if (process->is_edge && !process->is_leaving) {
         edge_tick(&process->edge);
-    else
+    } else if (!process->is_edge) {
         sweep_tick(&process->sweep);
+    }
     world_plan(process->world, process, process->is_edge ? 1000 : 500, on_tick, beat);
 }
 
@@ -216,16 +282,57 @@ process_enter(struct process *process)
     process->sweep.now_ms = world->now_ms + 1;
 }
 
-void
-process_leave(struct process *process)
+// Rules that live in a process's own state.
+static void
+take_rules_out(struct process *process)
 {
-    if (!process->is_edge || !process->is_running)
+    const struct world *world = process->world;
+    if (!process->is_edge) {
+        if (!world_keeps(world, RULE_MASS_DEATH))
+            process->sweep.hold_until_ms = 0;
         return;
+    }
+    for (struct conn *conn = world->conns; conn != NULL; conn = conn->next) {
+        if (conn->edge != process || !conn_is_open(conn))
+            continue;
+        for (struct send *send = conn->session.sends; send != NULL; send = send->next_of_session) {
+            if (!world_keeps(world, RULE_DEADLINE))
+                wheel_unset(&process->edge.wheel, &send->timer);
+            for (uint32_t i = 0; !world_keeps(world, RULE_HOP_BOUND) && i < send->count; i++)
+                send->recipients[i].is_retried = false;
+        }
+    }
+}
+
+// Verifies that follow a lost lease, lost data or a pause, not the cycle.
+static void
+note_burst(struct process *process)
+{
+    if (process->edge.registry.burst > 0 || edge_is_holding(&process->edge))
+        process->verifies_ms = process->world->now_ms + 20000; // also those tried again
+}
+
+static void
+end_turn(struct process *process)
+{
+    note_burst(process);
     (void)edge_turn_end(&process->edge);
     bool was_holding = process->is_holding;
     process->is_holding = edge_is_holding(&process->edge);
     if (was_holding && !process->is_holding)
         conns_release(process);
+}
+
+void
+process_leave(struct process *process)
+{
+    enum rule without = process->world->without;
+    if (!process->is_running)
+        return;
+    if (process->is_edge)
+        end_turn(process);
+    if (without == RULE_MASS_DEATH || without == RULE_DEADLINE || without == RULE_HOP_BOUND)
+        take_rules_out(process);
 }
 
 static void
@@ -240,7 +347,7 @@ start_edge(struct process *process)
         .commands_per_second = 1000,
         .hello_timeout_ms = 5000,
         .ping_ms = 5000,
-        .route_ttl_ms = 10000,
+        .route_ttl_ms = world_keeps(process->world, RULE_ROUTE_AGE) ? 10000 : 1000000,
         .max_routes = 100,
         .max_connections = 100,
         .max_devices = DEVICES_MAX_DEFAULT,
@@ -273,9 +380,13 @@ void
 process_start(struct process *process)
 {
     struct world *world = process->world;
-    size_t index = (size_t)(process - world->processes);
     process->life++;
     process->is_running = true;
+    process->is_leaving = false;
+    process->started_ms = world->now_ms;
+    process->trouble_ms = world->now_ms;
+    process->verifies_ms = 0;
+    process->untold_ms = 0;
     process->paused_until_ms = 0;
     process->redis_cut_until_ms = 0;
     process->nats_cut_until_ms = 0;
@@ -283,8 +394,11 @@ process_start(struct process *process)
     process->nats_up = true;
     process->store = (struct store){.process = process};
     process->bus = (struct bus){.process = process};
-    snprintf(process->id, sizeof(process->id), "%c%zu.%016llx", process->is_edge ? 'e' : 's', index,
-             (unsigned long long)rng_next(&world->rng));
+    process->may_flap = true;
+    if (process->id[0] == '\0' || world_keeps(world, RULE_INCARNATION))
+        snprintf(process->id, sizeof(process->id), "%c%zu.%016llx", process->is_edge ? 'e' : 's',
+                 process_index(process), (unsigned long long)rng_next(&world->rng));
+    world_trace(world, "%s starts", process->id);
     if (process->is_edge)
         start_edge(process);
     else
@@ -300,7 +414,9 @@ process_kill(struct process *process)
 {
     if (!process->is_running)
         return;
+    world_trace(process->world, "%s ends", process->id);
     process->is_running = false;
+    process->ended_ms = process->world->now_ms;
     process->redis_up = false;
     process->nats_up = false;
     process->life++;
@@ -326,16 +442,19 @@ world_running_edge(struct world *world)
 }
 
 struct world *
-world_new(uint64_t seed, const struct faults *faults)
+world_new(uint64_t seed, enum rule without, enum rule favours, bool is_traced)
 {
     struct world *world = calloc(1, sizeof(*world));
     if (world == NULL)
         abort();
     world->seed = seed;
-    world->faults = *faults;
+    world->without = without;
+    world->favours = favours;
+    world->is_traced = is_traced;
     rng_seed(&world->rng, seed);
+    faults_draw(world);
     world->redis = redis_new(world);
-    world->sends = sends_new();
+    world->messages = messages_new();
     for (size_t i = 0; i < MAX_PROCESSES; i++) {
         world->processes[i].world = world;
         world->processes[i].is_edge = i < MAX_EDGES;
@@ -350,6 +469,7 @@ world_new(uint64_t seed, const struct faults *faults)
 void
 world_free(struct world *world)
 {
+    world->is_traced = false;
     for (size_t i = 0; i < MAX_PROCESSES; i++)
         process_kill(&world->processes[i]);
     world->is_ending = true;
@@ -361,7 +481,7 @@ world_free(struct world *world)
     }
     conns_free(world);
     redis_free(world->redis);
-    sends_free(world->sends);
+    messages_free(world->messages);
     free(world->heap);
     free(world);
 }
