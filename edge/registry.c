@@ -500,7 +500,7 @@ retry_failed(struct edge *edge)
 }
 
 static void
-on_beat(void *arg, int error, bool was_lost, uint64_t gen)
+on_beat(void *arg, int error, uint64_t taken, uint64_t gen)
 {
     struct edge *edge = arg;
     struct registry *registry = &edge->registry;
@@ -512,11 +512,13 @@ on_beat(void *arg, int error, bool was_lost, uint64_t gen)
     }
     bool is_first = registry->beat_ms == 0;
     bool has_new_gen = registry->gen != 0 && registry->gen != gen;
-    // The one answer that said so may have been lost, and a later renewal finds a lease.
+    bool was_lost = registry->taken != 0 && registry->taken != taken;
+    // By our own clock: this much Redis may have been wrong about.
     bool has_run_out = registry->beat_tried_ms - registry->beat_ms >= LEASE_MS;
     registry->failed_since_ms = 0;
     // The lease runs from when it was asked for, at the earliest.
     registry->beat_ms = registry->beat_tried_ms;
+    registry->taken = taken;
     registry->gen = gen;
     if (is_first) {
         log_info("lease_taken", "node=%s", edge->node);

@@ -82,7 +82,8 @@ struct registry {
     uint64_t beat_tried_ms;
     uint64_t doubted_ms;      // a lease asked for before this says nothing; 0: no doubt
     uint64_t failed_since_ms; // renewals fail since; 0: they do not
-    uint64_t gen;             // 0: not known yet
+    uint64_t taken;           // when our lease was, by Redis's clock; 0: not known yet
+    uint64_t gen;             // likewise
     bool is_beating;          // a renewal is under way
     struct log_limit complaint;
 };

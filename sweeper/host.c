@@ -62,10 +62,20 @@ on_message(void *arg, const char *subject, const void *bytes, size_t len, bool i
 }
 
 static void
-on_part_state(void *arg, bool up, const char *why)
+on_store_state(void *arg, bool up, const char *why)
+{
+    struct host *host = arg;
+    (void)why; // the store has logged it
+    host->sweep.now_ms = uv_now(&host->loop);
+    sweep_on_store_state(&host->sweep, up);
+    say_when_ready(host);
+}
+
+static void
+on_bus_state(void *arg, bool up, const char *why)
 {
     (void)up;
-    (void)why; // bus and store have logged it
+    (void)why; // the bus has logged it
     say_when_ready(arg);
 }
 
@@ -133,7 +143,7 @@ open_parts(struct host *host, const struct settings *s)
         .password = s->redis_password,
         .command_timeout_ms = (uint64_t)s->redis_command_timeout,
         .max_in_flight = 4096, // one batch is three commands and one for each link
-        .on_state = on_part_state,
+        .on_state = on_store_state,
         .arg = host,
     };
     sweep->store = store_open(&host->loop, &store_opts, why);
@@ -156,7 +166,7 @@ open_parts(struct host *host, const struct settings *s)
         .connect_timeout_ms = 2000,
         .max_buffered = 1024 * 1024,
         .on_message = on_message,
-        .on_state = on_part_state,
+        .on_state = on_bus_state,
         .arg = host,
     };
     sweep->bus = bus_open(&host->loop, &bus_opts, why);

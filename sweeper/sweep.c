@@ -485,6 +485,17 @@ sweep_tick(struct sweep *sweep)
     reap_next(sweep);
 }
 
+void
+sweep_on_store_state(struct sweep *sweep, bool up)
+{
+    if (up)
+        return; // the next round asks for leadership, and how long Redis has been up
+    if (sweep->is_leader)
+        log_warn("sweeper_follower", "sweeper=%s reason=redis_lost", sweep->id);
+    sweep->is_leader = false;
+    sweep->lease_ends_ms = 0;
+}
+
 // What the bus brings. Nodes come from the directory: a message alone makes none.
 
 static void

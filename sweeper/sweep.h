@@ -15,8 +15,8 @@
 // Every decision is one log line that says what and why. Reaping is held when leases may
 // have ended though their edges live: many nodes dead at once, Redis's clock jumped
 // (redis_clock.h), Redis was away or has just been started, or we have and so do not know.
-// Redis down: nothing is known, so nothing is done. Fence stale: another leads; this one
-// stops at once. One thread.
+// Redis down: nothing is known, so nothing is done; a leader begins anew when it is back. Fence
+// stale: another leads; this one stops at once. One thread.
 #pragma once
 
 #include <stdbool.h>
@@ -102,6 +102,9 @@ struct sweep {
 void sweep_init(struct sweep *sweep);
 // The store must have answered everything.
 void sweep_fini(struct sweep *sweep);
+// The store is up (again), or down: what was known of Redis is not trusted beyond that, since
+// it may be another process by then. Every call has been answered.
+void sweep_on_store_state(struct sweep *sweep, bool up);
 // Every SWEEP_TICK_MS, or more slowly.
 void sweep_tick(struct sweep *sweep);
 // The bus's on_message, with the sweep as arg.

@@ -106,8 +106,9 @@ typedef void store_nodes_cb(void *arg, int error, const struct store_node *nodes
 // All nodes known, living or not.
 void store_list_nodes(struct store *store, store_nodes_cb *done, void *arg);
 
-typedef void store_beat_cb(void *arg, int error, bool was_lost, uint64_t gen);
-// Renews the lease. was_lost: there was none (also true the first time). gen: see keys.h.
+typedef void store_beat_cb(void *arg, int error, uint64_t taken, uint64_t gen);
+// Renews the lease, or takes it. taken: when that was, in us; another number than in the last
+// answer: there was no lease meanwhile. gen: see keys.h.
 void store_heartbeat(struct store *store, const struct store_node *self, store_beat_cb *done,
                      void *arg);
 // Gives the lease back at once (the edge has left).

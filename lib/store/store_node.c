@@ -242,7 +242,7 @@ static void
 fail_beat(struct call *base)
 {
     struct beat_call *call = (struct beat_call *)base;
-    call->done(call->arg, base->error, false, 0);
+    call->done(call->arg, base->error, 0, 0);
     free(call);
 }
 
@@ -279,12 +279,12 @@ static void
 on_renewed(void *arg, int error, const struct redisReply *answer)
 {
     struct beat_call *call = arg;
-    uint64_t was_lost;
-    if (store_call_note(&call->call, error) || !redis_read_u64(answer, &was_lost)) {
+    uint64_t taken;
+    if (store_call_note(&call->call, error) || !redis_read_u64(answer, &taken)) {
         store_call_give_up(&call->call, "heartbeat");
         return;
     }
-    call->done(call->arg, 0, was_lost != 0, call->gen);
+    call->done(call->arg, 0, taken, call->gen);
     free(call);
 }
 

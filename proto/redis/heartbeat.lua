@@ -2,12 +2,20 @@
 --
 -- KEYS  1 sy:lease:{node}
 -- ARGV  1 lease in ms   2.. field, value, field, value ...
--- Answer: 1 if there was no lease (the first one, or it was lost), else 0.
+-- Answer: when the lease was taken, this server's clock in microseconds.
 --
--- Whoever is told "lost" may have been declared dead, and verifies all its links.
-local lost = 1 - redis.call('EXISTS', KEYS[1])
-for i = 2, #ARGV, 2 do
-    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+-- Another number than the last one heard: there was no lease meanwhile. Whoever is told so
+-- may have been declared dead, and verifies all its links. Every answer says so, since the
+-- first one may be lost.
+local call, key = redis.call, KEYS[1]
+local taken = call('HGET', key, 'taken')
+if not taken then
+    local now = call('TIME')
+    taken = now[1] .. string.sub('000000' .. now[2], -6)
+    call('HSET', key, 'taken', taken)
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return lost
+for i = 2, #ARGV, 2 do
+    call('HSET', key, ARGV[i], ARGV[i + 1])
+end
+call('PEXPIRE', key, ARGV[1])
+return taken

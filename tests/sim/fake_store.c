@@ -23,6 +23,7 @@ struct lease {
     struct store_node node;
     uint64_t until_ms;
     uint64_t fence;
+    uint64_t taken;
     bool was_dead[MAX_PROCESSES]; // when this sweeper looked last
 };
 struct watch {
@@ -54,7 +55,6 @@ struct redis {
     uint64_t frozen_until_ms;
     uint64_t up_since_ms;
     uint64_t boots;
-    uint64_t losses;     // of data
     uint64_t trouble_ms; // see struct process
 };
 
@@ -80,8 +80,6 @@ struct call {
     struct process *process;
     enum kind kind;
     bool is_answered;
-    uint64_t losses; // of data, when it was executed
-    bool must_tell;  // a renewal: nothing else tells that the lease was gone
     int error;
     uint64_t begun_ms;
     uint64_t boots; // of Redis then
@@ -103,6 +101,7 @@ struct call {
     char name[NODE_ID_SIZE]; // node, watcher or sweeper
     struct link link;
     struct store_node self;
+    uint64_t taken;
     uint64_t number; // age_ms, watch_ms, lease_ms, fence
     unsigned batch;
     // The answer.
@@ -167,7 +166,6 @@ redis_flush(struct redis *redis)
     redis->frozen_until_ms = old.frozen_until_ms;
     redis->up_since_ms = old.up_since_ms;
     redis->boots = old.boots;
-    redis->losses = old.losses + 1;
     redis->trouble_ms = old.trouble_ms;
     in_trouble(redis, world->now_ms);
     for (struct conn *conn = world->conns; conn != NULL; conn = conn->next)
@@ -213,6 +211,12 @@ redis_offset_ms(const struct redis *redis)
     return redis->clock_offset_ms;
 }
 
+uint64_t
+redis_boots(const struct redis *redis)
+{
+    return redis->boots;
+}
+
 bool
 redis_is_down(const struct redis *redis)
 {
@@ -235,12 +239,6 @@ bool
 redis_is_young(const struct redis *redis)
 {
     return redis->up_since_ms != 0 && redis->world->now_ms < redis->up_since_ms + LEASE_MS;
-}
-
-bool
-redis_was_up(const struct redis *redis, uint64_t at_ms)
-{
-    return redis->up_since_ms <= at_ms;
 }
 
 size_t
@@ -538,10 +536,10 @@ is_cut_in_half(struct redis *redis, struct call *call)
 
 // Its time by Redis's clock. What its edge knows to be older is older.
 static uint64_t
-login_of(const struct redis *redis, const struct call *call, uint64_t now_us)
+login_of(const struct call *call, uint64_t now_us)
 {
     uint64_t login_us = now_us - call->number * 1000;
-    if (call->number == 0 || !world_keeps(redis->world, RULE_LOGIN_AGE))
+    if (call->number == 0)
         return now_us;
     if (call->link.epoch >= login_us && call->link.epoch < now_us)
         return call->link.epoch + 1;
@@ -553,12 +551,13 @@ run_register(struct redis *redis, struct call *call)
 {
     const struct row *row = find_row(redis, call->user, call->link.device);
     uint64_t now_us = epoch_of_clock(redis);
-    uint64_t login_us = login_of(redis, call, now_us);
+    uint64_t true_login_us = login_of(call, now_us);
+    uint64_t login_us = world_keeps(redis->world, RULE_LOGIN_AGE) ? true_login_us : now_us;
     uint64_t epoch = row != NULL && row->link.epoch >= login_us ? row->link.epoch + 1 : login_us;
     bool is_half = is_cut_in_half(redis, call);
     if (is_half && world_keeps(redis->world, RULE_INDEX_FIRST))
         return;
-    note_order(redis, call, now_us, login_us, epoch);
+    note_order(redis, call, now_us, true_login_us, epoch);
     if (row != NULL && !is_same_owner(&row->link, &call->link)) {
         if (row->link.epoch > login_us && row->link.epoch <= now_us) {
             supersede(redis, call, &row->link);
@@ -668,13 +667,15 @@ static void
 run_heartbeat(struct redis *redis, struct call *call)
 {
     const struct registry *registry = &call->process->edge.registry;
-    bool is_young = redis->world->now_ms < registry->beat_ms + LEASE_MS;
     struct lease *lease = take_node(redis, call->self.node);
-    call->losses = redis->losses;
-    // Lost data is told by every answer, until one arrives.
-    call->must_tell = !has_lease(redis, lease) && is_young &&
-                      call->process->known_losses == redis->losses;
-    call->flag = !has_lease(redis, lease) && world_keeps(redis->world, RULE_LOST);
+    bool is_new = !has_lease(redis, lease);
+    if (is_new)
+        lease->taken = epoch_of_clock(redis);
+    call->taken = lease->taken;
+    if (!world_keeps(redis->world, RULE_LOST) ||
+        (!is_new && !world_keeps(redis->world, RULE_TAKEN)))
+        call->taken = registry->taken != 0 ? registry->taken : lease->taken;
+    call->flag = is_new;
     lease->node = call->self;
     lease->until_ms = clock_ms(redis) + LEASE_MS;
     call->number = redis->gen;
@@ -696,7 +697,6 @@ run_lead(struct redis *redis, struct call *call)
         redis->leader_until_ms = clock_ms(redis) + call->number;
     call->number = redis->fence;
     call->count = 1000;
-    call->process->knows_uptime_ms = redis->world->now_ms;
     if (world_keeps(redis->world, RULE_SETTLED) && redis->up_since_ms != 0)
         call->count = (redis->world->now_ms - redis->up_since_ms) / 1000;
 }
@@ -883,7 +883,7 @@ tell(struct call *call, int error)
         call->to.nodes(call->arg, error, call->nodes, call->count);
         break;
     case HEARTBEAT:
-        call->to.beat(call->arg, error, call->flag, call->number);
+        call->to.beat(call->arg, error, error == 0 ? call->taken : 0, call->number);
         break;
     case LEAD:
         call->to.lead(call->arg, error, call->flag, call->number, call->count);
@@ -925,12 +925,8 @@ answer(struct call *call, int error)
         at = &(*at)->next;
     *at = call->next;
     call->is_answered = true;
-    if (error == 0 && call->kind == HEARTBEAT)
-        call->process->known_losses = call->losses;
     if (error == 0)
         take_rules_out(call);
-    else if (call->must_tell)
-        call->process->untold_ms = world->now_ms;
     // Their names have been handed out, and nobody will tell them.
     if (call->registered.watcher_count > 0 && (error != 0 || !call->process->nats_up))
         world->uninvalidated_ms[atoi(call->user + 1)] = world->now_ms;
@@ -1026,8 +1022,6 @@ on_execute(void *arg)
     } else if (!is_skipped(call)) {
         execute(world->redis, call);
         trace_call(call);
-        if (call->is_answered && call->must_tell)
-            call->process->untold_ms = world->now_ms;
         if (call->is_answered && call->registered.watcher_count > 0)
             world->uninvalidated_ms[atoi(call->user + 1)] = world->now_ms;
     }
@@ -1042,7 +1036,7 @@ begin(struct call *call)
     call->next = in_flight[process_index(call->process)];
     in_flight[process_index(call->process)] = call;
     call->begun_ms = world->now_ms;
-    call->boots = world->redis->boots;
+    call->boots = call->process->store.boots;
     if (!call->process->redis_up) {
         call->error = SY_EDOWN;
         world_plan(world, call->process, 0, on_answer, call);

@@ -34,9 +34,11 @@ struct favoured {
 };
 static const struct favoured favoured[] = {
     {RULE_EPOCH_ABOVE, {.jumps = 8, .kicks_lost = 800, .moves = 80}},
+    {RULE_LOGIN_AGE, {.redis_cuts = 16, .moves = 80}},
     {RULE_SUPERSEDED, {.kicks_lost = 800, .moves = 80}},
     {RULE_VERIFY_CYCLE, {.kicks_lost = 800, .moves = 80}},
     {RULE_LOST, {.evictions = 8}},
+    {RULE_TAKEN, {.redis_cuts = 12, .flaps = 900, .evictions = 8}},
     {RULE_OWN_CLOCK, {.redis_cuts = 12, .flaps = 900}},
     {RULE_GEN, {.restarts = 6, .flaps = 900}},
     {RULE_INDEX_FIRST, {.halves = 40, .kills = 16}},
@@ -49,6 +51,7 @@ static const struct favoured favoured[] = {
     {RULE_REAP_LEASE, {.pauses = 12, .redis_cuts = 16, .stalls = 500}},
     {RULE_REAP_FENCE, {.pauses = 12, .redis_cuts = 16, .stalls = 500}},
     {RULE_FENCE_CLOCK, {.flushes = 8, .kills = 24, .stalls = 500}},
+    {RULE_ANEW, {.restarts = 6, .pauses = 12}},
     {RULE_SCRUB, {.flushes = 20, .kills = 40, .no_row_scrub = true}},
     {RULE_SCRUB_ROWS, {.flushes = 20, .kills = 40, .halves = 40, .evictions = 8, .jumps = 4}},
 };

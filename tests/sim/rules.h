@@ -19,6 +19,7 @@
     RULE(SUPERSEDED,    "superseded",     "verify does not tell that a newer login has the row") \
     RULE(VERIFY_CYCLE,  "verify-cycle",   "links are verified after a lost lease only") \
     RULE(LOST,          "lost",           "a renewal does not tell that the lease was gone") \
+    RULE(TAKEN,         "taken",          "only the renewal that takes a lease anew tells that it was gone") \
     RULE(OWN_CLOCK,     "own-clock",      "an edge does not know by its clock that its lease has run out") \
     RULE(GEN,           "gen",            "a renewal does not tell that Redis lost its data") \
     RULE(INCARNATION,   "incarnation",    "a restarted process has its old id") \
@@ -47,6 +48,7 @@
     RULE(FENCE_CLOCK,   "fence-clock",    "the fence starts from 1 when Redis lost its data") \
     RULE(MASS_DEATH,    "mass-death",     "many deaths at once are believed") \
     RULE(SETTLED,       "settled",        "a Redis that was just started is believed") \
+    RULE(ANEW,          "anew",           "a leader trusts what it knew of Redis after it was connected anew") \
     RULE(SCRUB,         "scrub",          "no index is looked for that no list names") \
     RULE(SCRUB_ROWS,    "scrub-rows",     "no row is looked for that no index names")
 // clang-format on

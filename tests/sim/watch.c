@@ -27,14 +27,12 @@ look_at_client(struct world *world, const struct client *client)
     if (!client_is_live(client) || conn->is_closing || !is_settled(world, conn->edge) ||
         conn->live_ms + SETTLE_MS > world->now_ms)
         return;
-    // When the one answer was lost that told of a lease gone before its time, only the verify
-    // cycle repairs what was reaped meanwhile. So it does when the row was taken by a login that
-    // its edge read late, or that Redis took for newer when its clock had gone back, and that
-    // left, and the Kick was lost.
+    // When the row was taken by a login that its edge read late, or that Redis took for newer when
+    // its clock had gone back, and that left, and the Kick was lost, the verify cycle repairs it.
     uint64_t cycle_ago_ms = world->now_ms - VERIFY_CYCLE_MS - SETTLE_MS;
     if (world->now_ms <= VERIFY_CYCLE_MS + SETTLE_MS)
         cycle_ago_ms = 0;
-    if (conn->edge->untold_ms > cycle_ago_ms || conn->displaced_ms > cycle_ago_ms)
+    if (conn->displaced_ms > cycle_ago_ms)
         return;
     client_user(client, user);
     client_device(client, device);
@@ -146,7 +144,7 @@ watch_reap(const struct process *sweeper, const struct row *row)
         died += is_well(&world->processes[i]) &&
                 redis_was_dead(world->redis, world->processes[i].id, sweeper) &&
                 redis_leaseless_ms(world->redis, world->processes[i].id) > 0;
-    if (redis_is_young(world->redis) && redis_was_up(world->redis, sweeper->knows_uptime_ms))
+    if (redis_is_young(world->redis))
         world_fail(world, "a row of %s is reaped, just after Redis was started", row->link.node);
     else if (died >= MASS_DEATHS_MIN &&
              died * 100 > redis_node_count(world->redis) * MASS_DEATH_PERCENT)

@@ -226,7 +226,9 @@ has_lost_patience(const struct process *process)
 void
 process_notice(struct process *process)
 {
-    bool redis_up = process_has_redis(process) && !has_lost_patience(process);
+    // What was connected to a Redis of before is told so when it runs again.
+    bool is_stale = process->redis_up && process->store.boots != redis_boots(process->world->redis);
+    bool redis_up = process_has_redis(process) && !has_lost_patience(process) && !is_stale;
     bool nats_up = process_has_nats(process);
     bool redis_changed = redis_up != process->redis_up;
     bool nats_changed = nats_up != process->nats_up;
@@ -234,10 +236,14 @@ process_notice(struct process *process)
     process->nats_up = nats_up;
     if (redis_changed && !redis_up)
         store_abort(process);
+    if (redis_up)
+        process->store.boots = redis_boots(process->world->redis);
     if (process->is_edge && nats_changed && (!nats_up || world_keeps(process->world, RULE_REREAD)))
         edge_on_bus_state(&process->edge, nats_up, "sim");
     if (process->is_edge && redis_changed)
         edge_on_store_state(&process->edge, redis_up, "sim");
+    if (!process->is_edge && redis_changed && (redis_up || world_keeps(process->world, RULE_ANEW)))
+        sweep_on_store_state(&process->sweep, redis_up);
     if (redis_changed && redis_up)
         faults_flap(process);
 }
@@ -386,13 +392,12 @@ process_start(struct process *process)
     process->started_ms = world->now_ms;
     process->trouble_ms = world->now_ms;
     process->verifies_ms = 0;
-    process->untold_ms = 0;
     process->paused_until_ms = 0;
     process->redis_cut_until_ms = 0;
     process->nats_cut_until_ms = 0;
     process->redis_up = true;
     process->nats_up = true;
-    process->store = (struct store){.process = process};
+    process->store = (struct store){.process = process, .boots = redis_boots(world->redis)};
     process->bus = (struct bus){.process = process};
     process->may_flap = true;
     if (process->id[0] == '\0' || world_keeps(world, RULE_INCARNATION))

@@ -46,6 +46,7 @@ struct store {
     struct process *process;
     uint64_t executed_ms; // when the last command will have been: keeps their order
     uint64_t answered_ms; // likewise its answer
+    uint64_t boots;       // of Redis, when the connection was made
 };
 
 struct bus {
@@ -66,15 +67,12 @@ struct process {
     uint64_t paused_until_ms;
     uint64_t redis_cut_until_ms;
     uint64_t nats_cut_until_ms;
-    uint64_t trouble_ms;      // when the last thing that went wrong with it is or was over
-    uint64_t knows_uptime_ms; // a sweeper: when Redis was asked for it last
-    bool redis_up;            // as told to the process
+    uint64_t trouble_ms; // when the last thing that went wrong with it is or was over
+    bool redis_up;       // as told to the process
     bool nats_up;
-    bool is_holding;       // its output, as of its last turn
-    uint64_t untold_ms;    // when an answer was lost that only a verify makes up for
-    uint64_t known_losses; // of Redis's data, when a renewal was last answered
-    bool may_flap;         // the connection to Redis may break again when it is back
-    uint64_t verifies_ms;  // until then it verifies all its links
+    bool is_holding;      // its output, as of its last turn
+    bool may_flap;        // the connection to Redis may break again when it is back
+    uint64_t verifies_ms; // until then it verifies all its links
     struct store store;
     struct bus bus;
     struct edge edge;
@@ -205,6 +203,7 @@ int64_t redis_offset_ms(const struct redis *redis);      // of its clock
 void redis_evict(struct redis *redis, const char *node); // its lease
 bool redis_is_frozen(const struct redis *redis);
 bool redis_is_down(const struct redis *redis);
+uint64_t redis_boots(const struct redis *redis); // how often it was started again
 // The sweeper found it without a lease when it looked last.
 bool redis_was_dead(const struct redis *redis, const char *node, const struct process *sweeper);
 bool redis_is_well_since(const struct redis *redis, uint64_t since_ms);
@@ -223,8 +222,7 @@ uint64_t redis_changed_ms(const struct redis *redis, unsigned user);
 // For how long the node has had no lease; 0: it has one.
 uint64_t redis_leaseless_ms(const struct redis *redis, const char *node);
 size_t redis_node_count(const struct redis *redis);
-bool redis_is_young(const struct redis *redis);               // up for less than a lease
-bool redis_was_up(const struct redis *redis, uint64_t at_ms); // since then, without a break
+bool redis_is_young(const struct redis *redis); // up for less than a lease
 bool redis_is_indexed(const struct redis *redis, const struct row *row);
 // Whether no other connection of its client registered first after this one did.
 bool redis_newest(const struct conn *conn);

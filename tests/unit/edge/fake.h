@@ -89,6 +89,7 @@ void answer_nodes(struct call *call, size_t count, ...);
 void answer_lease(struct call *call, bool lives);
 void answer_listed(struct call *call, const struct store_node *nodes, size_t count);
 void answer_beat(struct call *call, bool was_lost, uint64_t gen);
+void answer_beat_taken(struct call *call, uint64_t taken, uint64_t gen);
 struct link link_on(const char *node, const char *device, uint64_t connection, uint64_t epoch);
 
 // The bus.

@@ -184,6 +184,27 @@ a_lost_lease_has_all_links_verified(void **state)
     assert_true(tick(rig, false, 1) < 10); // once
 }
 
+static void
+a_loss_whose_answer_was_lost_is_told_by_the_next(void **state)
+{
+    struct rig *rig = *state;
+    for (uint64_t taken = 7; taken <= 8; taken++) {
+        rig->edge.now_ms += 2000;
+        registry_tick(&rig->edge);
+        if (taken == 8) { // Redis took it anew
+            answer_error(call_of(&rig->store, CALL_HEARTBEAT), SY_ELOST);
+            rig->edge.now_ms += 2000;
+            registry_tick(&rig->edge);
+        }
+        answer_beat_taken(call_of(&rig->store, CALL_HEARTBEAT), taken, 1);
+        assert_int_equal(rig->edge.counters.leases_lost, taken - 7);
+    }
+    rig->edge.now_ms += 2000;
+    registry_tick(&rig->edge);
+    answer_beat_taken(call_of(&rig->store, CALL_HEARTBEAT), 8, 1);
+    assert_int_equal(rig->edge.counters.leases_lost, 1); // once
+}
+
 // The lease ended, and of the renewal that found it gone the answer was lost: the next one
 // finds a lease. `seconds`: between two answers.
 static size_t
@@ -451,6 +472,7 @@ main(void)
         RIG_TEST(leaving_while_a_renewal_is_under_way_keeps_its_time),
         RIG_TEST(each_link_is_verified_once_in_a_cycle),
         RIG_TEST(a_lost_lease_has_all_links_verified),
+        RIG_TEST(a_loss_whose_answer_was_lost_is_told_by_the_next),
         RIG_TEST(a_lease_that_must_have_run_out_has_all_links_verified),
         RIG_TEST(a_lease_renewed_in_time_was_not_lost),
         RIG_TEST(links_are_verified_again_three_seconds_after_a_lost_lease),

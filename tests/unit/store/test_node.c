@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static struct server server;
 static uv_loop_t loop;
@@ -41,15 +42,18 @@ flush(void **state)
 struct beat {
     int calls;
     int error;
-    bool was_lost;
+    bool was_lost; // another lease than that of the beat before
+    uint64_t taken;
     uint64_t gen;
 };
 
 static void
-on_beat(void *arg, int error, bool was_lost, uint64_t gen)
+on_beat(void *arg, int error, uint64_t taken, uint64_t gen)
 {
+    static uint64_t last;
     struct beat *beat = arg;
-    *beat = (struct beat){beat->calls + 1, error, was_lost, gen};
+    *beat = (struct beat){beat->calls + 1, error, taken != last, taken, gen};
+    last = taken;
 }
 
 static const struct store_node self = {
@@ -159,6 +163,19 @@ a_lease_that_ended_is_told(void **state)
     struct beat beat = do_beat(&self);
     assert_true(beat.was_lost);
     assert_true(beat.gen == gen);
+}
+
+static void
+a_lease_says_when_it_was_taken_however_often_it_is_renewed(void **state)
+{
+    (void)state;
+    uint64_t seconds = (uint64_t)time(NULL);
+    uint64_t taken = do_beat(&self).taken;
+    assert_in_range(taken, (seconds - 1) * 1000000, (seconds + 3) * 1000000);
+    assert_true(do_beat(&self).taken == taken);
+    server_ask(&server, "DEL sy:lease:{%s}", NODE_A);
+    do_beat(&self); // its answer may be lost
+    assert_true(do_beat(&self).taken > taken);
 }
 
 static void
@@ -343,6 +360,7 @@ main(void)
         cmocka_unit_test_setup(the_first_beat_finds_no_lease_and_the_next_one_does, flush),
         cmocka_unit_test_setup(a_beat_renews_the_whole_lease, flush),
         cmocka_unit_test_setup(a_lease_that_ended_is_told, flush),
+        cmocka_unit_test_setup(a_lease_says_when_it_was_taken_however_often_it_is_renewed, flush),
         cmocka_unit_test_setup(lost_data_shows_as_another_gen, flush),
         cmocka_unit_test_setup(a_gen_that_is_no_number_is_an_error, flush),
         cmocka_unit_test_setup(a_beat_survives_flushed_scripts, flush),

@@ -178,10 +178,9 @@ all_nodes(void *arg, int error, const struct store_node *nodes, size_t count)
 }
 
 static void
-all_beat(void *arg, int error, bool was_lost, uint64_t gen)
+all_beat(void *arg, int error, uint64_t taken, uint64_t gen)
 {
-    (void)was_lost;
-    assert_true(error == 0 || gen == 0);
+    assert_true(error == 0 || (taken == 0 && gen == 0));
     note(arg, error);
 }
 

@@ -602,6 +602,24 @@ nothing_is_reaped_while_redis_has_just_been_started(void **state)
     assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 1);
 }
 
+static void
+a_redis_that_was_started_again_is_not_believed_by_what_was_known_of_it(void **state)
+{
+    struct desk *desk = *state;
+    dead(desk, NODE_A);
+    answer_all(&desk->store, SY_ELOST);
+    sweep_on_store_state(&desk->sweep, false);
+    assert_false(desk->sweep.is_leader);
+    sweep_on_store_state(&desk->sweep, true);
+    tick(desk);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0);
+    answer_lead_up(desk, true, 7, 0);
+    answer_clock(desk);
+    tick(desk);
+    answer_one(desk, NODE_A, false);
+    assert_int_equal(calls_open_of(&desk->store, CALL_REAP), 0); // up for less than a lease
+}
+
 // Asks for clock and leadership are answered, for `ms`.
 static void
 pass_with_clock(struct desk *desk, uint64_t ms, bool has_lease)
@@ -1036,6 +1054,7 @@ main(void)
         SWEEP_TEST(who_takes_its_lease_again_meanwhile_loses_nothing),
         SWEEP_TEST(few_deaths_hold_nothing),
         SWEEP_TEST(nothing_is_reaped_while_redis_has_just_been_started),
+        SWEEP_TEST(a_redis_that_was_started_again_is_not_believed_by_what_was_known_of_it),
         SWEEP_TEST(a_jump_of_the_clock_holds_reaping_for_a_while),
         SWEEP_TEST(nothing_is_judged_before_the_clock_is_read),
         SWEEP_TEST(an_edge_that_is_heard_keeps_its_links_when_redis_lost_its_lease),
