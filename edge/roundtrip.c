@@ -100,8 +100,11 @@ roundtrip_heard(struct edge *edge, const Switchyard__Bus__V1__Envelope *envelope
 void
 roundtrip_bus_state(struct edge *edge, bool up)
 {
-    (void)up; // what was under way is lost, and nothing is known yet
-    edge->roundtrip.unheard_ms = 0;
+    edge->roundtrip.unheard_ms = 0; // what was under way is lost, and nothing is known yet
+    if (!up)
+        return;
+    edge->roundtrip.begun_ms = 0;
+    roundtrip_tick(edge); // /readyz waits for it after a long outage
 }
 
 uint64_t

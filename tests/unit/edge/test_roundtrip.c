@@ -174,6 +174,21 @@ a_new_connection_to_nats_is_not_judged_by_the_old_one(void **state)
 }
 
 static void
+with_a_new_connection_to_nats_the_next_begins_at_once(void **state)
+{
+    struct rig *rig = *state;
+    begin(rig);
+    redis_answers(rig);
+    rig_pass(rig, 100);
+    edge_on_bus_state(&rig->edge, false, "test");
+    assert_int_equal(calls_open_of(&rig->store, CALL_RESOLVE), 0);
+    edge_on_bus_state(&rig->edge, true, "test");
+    redis_answers(rig);
+    nats_answers(rig);
+    assert_int_equal(rig->edge.roundtrip.ok_ms, rig->edge.now_ms);
+}
+
+static void
 an_old_one_shows_that_we_hear_and_no_more(void **state)
 {
     struct rig *rig = *state;
@@ -228,6 +243,7 @@ main(void)
         RIG_TEST(a_first_one_that_never_comes_back_counts_from_its_beginning),
         RIG_TEST(an_edge_that_does_not_hear_itself_takes_nobody_after_five_seconds),
         RIG_TEST(a_new_connection_to_nats_is_not_judged_by_the_old_one),
+        RIG_TEST(with_a_new_connection_to_nats_the_next_begins_at_once),
         RIG_TEST(an_old_one_shows_that_we_hear_and_no_more),
         RIG_TEST(one_that_came_after_its_time_is_no_success),
         RIG_TEST(an_envelope_for_nobody_from_another_edge_is_no_round_trip),
