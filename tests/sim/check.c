@@ -210,6 +210,7 @@ is_nowhere(const struct process *from, unsigned user)
     snprintf(id, sizeof(id), "u%u", user);
     if (world->now_ms < UNHEARD_MS || !process_is_well_since(from, world->now_ms - WELL_MS) ||
         from->redis_cut_until_ms + AGED_MS > world->now_ms ||
+        from->paused_until_ms + UNHEARD_MS > world->now_ms || // heartbeats waited for it
         !redis_is_well_since(world->redis, world->now_ms - AGED_MS) ||
         redis_changed_ms(world->redis, user) + AGED_MS > world->now_ms ||
         users_find(&from->edge.users, id, strlen(id)) != NULL)
