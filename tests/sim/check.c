@@ -169,6 +169,18 @@ must_reach(const struct process *from, const struct conn *conn, bool *is_by_miss
     return *is_by_miss;
 }
 
+// Whoever was asked instead could say so.
+static bool
+could_hear_all(const struct process *edge, uint64_t since_ms)
+{
+    const struct world *world = edge->world;
+    for (size_t i = 0; i < MAX_EDGES; i++)
+        if (world->lost_ms[i][process_index(edge)] > since_ms ||
+            world->lost_ms[process_index(edge)][i] > since_ms)
+            return false;
+    return true;
+}
+
 static bool
 still_must(const struct message *message, const struct must *must)
 {
@@ -179,7 +191,8 @@ still_must(const struct message *message, const struct must *must)
         return false;
     const struct row *row = row_of(conn);
     return row != NULL && row->placed_ms == must->placed_ms &&
-           (!must->is_by_miss || is_only_one(conn, message->at_ms)) &&
+           (!must->is_by_miss ||
+            (is_only_one(conn, message->at_ms) && could_hear_all(message->edge, since_ms))) &&
            is_way_free(message->edge, conn->edge, since_ms) &&
            redis_is_well_since(world->redis, since_ms);
 }

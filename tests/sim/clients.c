@@ -9,7 +9,7 @@
 
 #include "tests/sim/world.h"
 
-enum { NET_DELAY_MS = 5, RETRY_MS = 700 };
+enum { NET_DELAY_MS = 5, RETRY_MS = 700, RESUMED_MS = 2000 };
 
 void
 client_user(const struct client *client, char out[static 16])
@@ -96,11 +96,35 @@ on_pong(void *arg)
         session_alive(&conn->session, conn->edge->edge.now_ms);
 }
 
+// Its edge stood still for longer than its lease, and its client has logged in elsewhere
+// meanwhile: the edge, which reaches Redis, must have noticed before it goes on.
+static bool
+was_replaced_in_pause(const struct conn *conn)
+{
+    char user[16], device[16];
+    const struct process *edge = conn->edge;
+    const struct world *world = edge->world;
+    client_user(conn->client, user);
+    client_device(conn->client, device);
+    const struct row *row = redis_row(world->redis, user, device);
+    if (row == NULL || conn->order == 0 || edge->paused_until_ms + RESUMED_MS <= world->now_ms ||
+        edge->paused_until_ms < edge->paused_from_ms + LEASE_MS ||
+        !process_is_well_since(edge, edge->paused_until_ms) ||
+        !redis_is_well_since(world->redis, edge->paused_until_ms))
+        return false;
+    const struct conn *newer = conn_find(world, row->link.node, row->link.connection);
+    return newer != NULL && newer != conn && newer->order > conn->order &&
+           row->placed_ms >= edge->paused_from_ms && row->placed_ms < edge->paused_until_ms;
+}
+
 // Leaves the edge. What is late must have been dropped before.
 static void
 write_news(struct news *news)
 {
     struct world *world = news->conn->edge->world;
+    if (news->kind == NEWS_MESSAGE && was_replaced_in_pause(news->conn))
+        world_fail(world, "message %llu is written to a connection of before a pause",
+                   (unsigned long long)news->id);
     if (news->expires_ms != 0 && news->expires_ms <= world_wall_ms(world))
         world_fail(world, "message %llu left after its time", (unsigned long long)news->id);
     world_plan(world, NULL, NET_DELAY_MS, on_news, news);

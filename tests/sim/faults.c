@@ -52,6 +52,8 @@ static const struct favoured favoured[] = {
     {RULE_REAP_FENCE, {.pauses = 12, .redis_cuts = 16, .stalls = 500}},
     {RULE_FENCE_CLOCK, {.flushes = 8, .kills = 24, .stalls = 500}},
     {RULE_ANEW, {.restarts = 6, .pauses = 12}},
+    {RULE_CLOCK_JUMP, {.jumps = 16, .kills = 40}},
+    {RULE_HOLD, {.pauses = 8, .moves = 80, .kicks_lost = 800}},
     {RULE_SCRUB, {.flushes = 20, .kills = 40, .no_row_scrub = true}},
     {RULE_SCRUB_ROWS, {.flushes = 20, .kills = 40, .halves = 40, .evictions = 8, .jumps = 4}},
 };

@@ -40,6 +40,7 @@
     RULE(EXPIRY,        "expiry",         "envelopes do not expire on their way") \
     RULE(DEADLINE,      "deadline",       "a send waits for its receipts for ever") \
     RULE(RECEIPTS,      "receipts",       "receipts do not arrive") \
+    RULE(HOLD,          "hold",           "an edge that stood still goes on where it was") \
     RULE(SILENCE,       "silence",        "a half-open socket seems alive") \
     RULE(REAP,          "reap",           "nobody removes the rows of dead nodes") \
     RULE(REAP_LEASE,    "reap-lease",     "a batch does not ask again whether the node has a lease") \
@@ -47,6 +48,7 @@
     RULE(REAP_FENCE,    "reap-fence",     "a batch does not ask who leads") \
     RULE(FENCE_CLOCK,   "fence-clock",    "the fence starts from 1 when Redis lost its data") \
     RULE(MASS_DEATH,    "mass-death",     "many deaths at once are believed") \
+    RULE(CLOCK_JUMP,    "clock-jump",     "a sweeper does not compare Redis's clock with its own") \
     RULE(SETTLED,       "settled",        "a Redis that was just started is believed") \
     RULE(ANEW,          "anew",           "a leader trusts what it knew of Redis after it was connected anew") \
     RULE(SCRUB,         "scrub",          "no index is looked for that no list names") \

@@ -139,6 +139,11 @@ watch_reap(const struct process *sweeper, const struct row *row)
     }
     if (edge == NULL || !is_well(edge))
         return;
+    uint64_t jumped_ms = redis_jumped_ms(world->redis, row->link.node);
+    if (jumped_ms != 0 && world->now_ms < jumped_ms + MASS_DEATH_HOLD_MS &&
+        process_is_well_since(edge, world->now_ms - UP_MS))
+        world_fail(world, "a row of %s is reaped, whose lease a jump of Redis's clock ended",
+                   row->link.node);
     unsigned died = 0;
     for (size_t i = 0; i < MAX_EDGES; i++)
         died += is_well(&world->processes[i]) &&

@@ -283,9 +283,19 @@ void
 process_enter(struct process *process)
 {
     struct world *world = process->world;
+    if (!world_keeps(world, RULE_HOLD))
+        process->edge.pause.seen_ms = 0;
     if (process->is_edge && process->is_running)
         edge_set_clocks(&process->edge, world->now_ms + 1, world_wall_ms(world)); // 0 is never
     process->sweep.now_ms = world->now_ms + 1;
+}
+
+// What holds reaping for another reason goes on.
+static void
+let_go(struct sweep *sweep)
+{
+    if (sweep->hold_until_ms == sweep->mass_until_ms)
+        sweep->hold_until_ms = 0;
 }
 
 // Rules that live in a process's own state.
@@ -295,7 +305,7 @@ take_rules_out(struct process *process)
     const struct world *world = process->world;
     if (!process->is_edge) {
         if (!world_keeps(world, RULE_MASS_DEATH))
-            process->sweep.hold_until_ms = 0;
+            let_go(&process->sweep);
         return;
     }
     for (struct conn *conn = world->conns; conn != NULL; conn = conn->next) {

@@ -3,7 +3,9 @@
 // fake clients around them. The same seed gives the same run, to the last event.
 //
 //   world.c       time, the event queue, starting and killing processes
-//   fake_store.c  store.h over a model of the registry's scripts
+//   fake_store.c  store.h: commands and answers, in order, late, lost
+//   fake_scripts.c  what the registry's scripts do
+//   fake_redis.c  Redis's data and clock
 //   fake_bus.c    bus.h over queues with delay and loss
 //   clients.c     conn.h, and the clients behind it: log in, send, move, vanish
 //   faults.c      what goes wrong, and how much of it in which run
@@ -102,12 +104,12 @@ struct conn {
     uint64_t number;
     uint64_t live_ms;      // when its client was welcomed; 0: not yet
     uint64_t closed_ms;    // when its session ended; 0: not yet
-    uint64_t order;        // of its login, see fake_store.c; 0: Redis has not heard of it
+    uint64_t order;        // of its login, see fake_scripts.c; 0: Redis has not heard of it
     uint64_t verified_ms;  // when Redis was last asked about it
     uint64_t kicked_ms;    // when its edge was told to close it
     uint64_t displaced_ms; // when another took its row
     bool is_twin;          // its client came back elsewhere, and something still answers
-    bool is_tainted;       // see redis_newest in fake_store.c
+    bool is_tainted;       // see redis_newest in fake_scripts.c
     struct session session;
     bool is_open; // the session is
     bool is_closing;
@@ -191,7 +193,7 @@ bool process_is_well_since(const struct process *process, uint64_t since_ms);
 void process_trouble(struct process *process, uint64_t until_ms);
 void process_notice(struct process *process); // it is told what its connections do
 
-// fake_store.c
+// fake_redis.c
 struct redis *redis_new(struct world *world);
 void redis_free(struct redis *redis);
 void redis_flush(struct redis *redis);
@@ -221,6 +223,8 @@ const struct row *redis_row_at(const struct redis *redis, size_t i);
 uint64_t redis_changed_ms(const struct redis *redis, unsigned user);
 // For how long the node has had no lease; 0: it has one.
 uint64_t redis_leaseless_ms(const struct redis *redis, const char *node);
+// When a jump of Redis's clock ended its lease; 0: it has one, or that was not why.
+uint64_t redis_jumped_ms(const struct redis *redis, const char *node);
 size_t redis_node_count(const struct redis *redis);
 bool redis_is_young(const struct redis *redis); // up for less than a lease
 bool redis_is_indexed(const struct redis *redis, const struct row *row);
