@@ -133,14 +133,16 @@ hold(struct sweep *sweep, uint64_t for_ms)
 }
 
 // Counts by the time since it was noticed: what a new leader finds dead already died, for all
-// it knows, just now.
+// it knows, just now. Who is heard without a lease counts too: it is alive, but what ended its
+// lease may have ended those of others that are not heard.
 static void
 look_for_mass_death(struct sweep *sweep)
 {
     size_t nodes = 0, died = 0;
     for (const struct swept_node *node = sweep->nodes; node != NULL; node = node->hh.next) {
         nodes++;
-        died += node->state == NODE_DEAD && sweep->now_ms - node->dead_since_ms < LEASE_MS;
+        died += node->state == NODE_DEAD ? sweep->now_ms - node->dead_since_ms < LEASE_MS
+                                         : node->facts.lease_gone_ms != 0;
     }
     if (!rules_is_mass_death(died, nodes))
         return;

@@ -562,6 +562,20 @@ many_deaths_at_once_hold_reaping_for_a_while(void **state)
 }
 
 static void
+who_is_heard_without_a_lease_counts_as_one_of_many(void **state)
+{
+    struct desk *desk = *state;
+    lead(desk);
+    answer_list(desk, 5, five, all_live);
+    heartbeat(desk, five[0]);
+    heartbeat(desk, five[1]);
+    heartbeat(desk, five[2]);
+    tick(desk);
+    answer_list(desk, 5, five, three_die);
+    assert_int_equal(desk->sweep.mass_deaths, 1);
+}
+
+static void
 who_takes_its_lease_again_meanwhile_loses_nothing(void **state)
 {
     struct desk *desk = *state;
@@ -1051,6 +1065,7 @@ main(void)
         SWEEP_TEST(who_leads_again_knows_nothing_of_before),
         SWEEP_TEST(a_batch_that_failed_is_tried_again_at_the_next_tick),
         SWEEP_TEST(many_deaths_at_once_hold_reaping_for_a_while),
+        SWEEP_TEST(who_is_heard_without_a_lease_counts_as_one_of_many),
         SWEEP_TEST(who_takes_its_lease_again_meanwhile_loses_nothing),
         SWEEP_TEST(few_deaths_hold_nothing),
         SWEEP_TEST(nothing_is_reaped_while_redis_has_just_been_started),
