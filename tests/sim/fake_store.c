@@ -73,10 +73,26 @@ take_rules_out(struct call *call)
         call->registered.epoch = 0;
 }
 
+// The names of who remembers the user have been handed out, and nobody will tell them, or not
+// soon.
+static void
+note_untold(const struct call *call)
+{
+    struct world *world = call->process->world;
+    if (call->registered.watcher_count > 0)
+        world->uninvalidated_ms[atoi(call->user + 1)] = world->now_ms;
+}
+
+void
+store_stands_still(const struct process *process)
+{
+    for (const struct call *call = in_flight[process_index(process)]; call; call = call->next)
+        note_untold(call);
+}
+
 static void
 answer(struct call *call, int error)
 {
-    struct world *world = call->process->world;
     struct call **at = &in_flight[process_index(call->process)];
     while (*at != call)
         at = &(*at)->next;
@@ -84,9 +100,8 @@ answer(struct call *call, int error)
     call->is_answered = true;
     if (error == 0)
         take_rules_out(call);
-    // Their names have been handed out, and nobody will tell them.
-    if (call->registered.watcher_count > 0 && (error != 0 || !call->process->nats_up))
-        world->uninvalidated_ms[atoi(call->user + 1)] = world->now_ms;
+    if (error != 0 || !call->process->nats_up)
+        note_untold(call);
     tell(call, error);
     if (error == 0 && call->registered.displaced_count > 0 && call->process->is_running)
         watch_kick(call->process, &call->old);
@@ -179,8 +194,8 @@ on_execute(void *arg)
     } else if (!is_skipped(call)) {
         redis_execute(world->redis, call);
         trace_call(call);
-        if (call->is_answered && call->registered.watcher_count > 0)
-            world->uninvalidated_ms[atoi(call->user + 1)] = world->now_ms;
+        if (call->is_answered || call->process->paused_until_ms > world->now_ms)
+            note_untold(call);
     }
     world_plan(world, call->process, delay(world, &call->process->store.answered_ms), on_answer,
                call);

@@ -149,6 +149,7 @@ process_pause(struct process *process, uint64_t for_ms)
     if (process->paused_until_ms <= world->now_ms)
         process->paused_from_ms = world->now_ms;
     process->paused_until_ms = until_ms;
+    store_stands_still(process);
     process_trouble(process, until_ms);
 }
 

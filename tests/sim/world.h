@@ -211,6 +211,7 @@ bool redis_was_dead(const struct redis *redis, const char *node, const struct pr
 bool redis_is_well_since(const struct redis *redis, uint64_t since_ms);
 void store_abort(struct process *process);              // answers everything in flight
 uint64_t store_waits_ms(const struct process *process); // its oldest call does
+void store_stands_still(const struct process *process); // its answers wait from now on
 // A row, and when it became this connection's.
 struct row {
     char user[16];
