@@ -1,38 +1,27 @@
-// host.c: see host.h. One turn of the loop: read what is readable, handle it, then
-// (on_turn_end) publish what was gathered for other edges and write what was queued for
-// clients, each once.
-#include "edge/host.h"
-
+// host.c: an edge that runs (host.h); how it goes is in leave.c.
+//
+// 1. host_run fills the edge in, opens store and bus unless it is alone, and then the ports.
+// 2. One turn of the loop: read what is readable, handle it, then (edge_turn_end) publish what
+//    was gathered for other edges and write what was queued for clients, each once.
+// 3. Whoever comes in from the loop sets the clocks first; during a turn time stands still.
+// 4. When leave.c has closed everything, the loop ends, and what is left is freed.
+//
+// Failures: a URL that cannot be read, or a port that cannot be had: said on stderr, exit
+// EXIT_CONFIG; nothing was promised to anybody yet. Redis and NATS that do not answer are no
+// failure here: store and bus connect for ever again. A turn that took long is told.
 #include <assert.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include <uv.h>
 
-#include "edge/core.h"
 #include "edge/frame.h"
-#include "edge/health.h"
-#include "edge/server.h"
+#include "edge/host_internal.h"
 #include "lib/base/clock.h"
-#include "lib/base/log.h"
 #include "lib/base/owner.h"
-#include "proto/subject.h"
 
 #define TICK_MS 1000
-// How often leaving looks whether it is done.
-#define LEAVE_LOOK_MS 50
-// WebSockets without a login, closed per turn at the end: a few milliseconds of work.
-#define CLOSE_PER_TURN 500
-// Of drain.timeout, a fifth is for what follows the last close: answers to it, the last
-// links out of the directory, the lease. That takes a few round trips: no more than this.
-#define RESERVE_MAX_MS 3000
-// When the other workers have surely said whether they leave as well.
-#define SIBLINGS_MS 1000
-// For giving the lease back when told to leave at once.
-#define HURRY_MS 100
 // Memory nobody used for a second goes back to malloc, but for so much of each size...
 #define KEPT_BYTES (16 * 1024)
 // ... and malloc's to the system, when as much has come together.
@@ -41,47 +30,6 @@
 #define TRIM_SESSIONS 500
 // A turn longer than this is told: others' messages waited for it.
 #define LONG_TURN_MS 100
-
-enum phase {
-    PHASE_RUNNING,
-    PHASE_NOTICE,    // unready, and waiting for balancers to see it (drain.delay)
-    PHASE_DRAINING,  // no new clients; those here are going
-    PHASE_RELEASING, // giving the lease back
-    PHASE_HURRIED,   // the same, and nothing else
-    PHASE_ENDING,
-};
-
-struct host {
-    uv_loop_t loop;
-    uv_prepare_t before_wait;
-    uv_check_t after_wait;
-    uv_idle_t no_wait; // runs while a turn leaves work for the next
-    uv_timer_t tick;
-    uv_timer_t wheel_tick;
-    uv_timer_t leave_look;
-    uv_signal_t signals[4];
-    const struct settings *settings;
-    struct worker *worker; // NULL: none
-    struct edge edge;
-    struct auth auth;
-    struct server *server;
-    struct health health;
-    char node_subject[SUBJECT_SIZE];
-    char unheard_subject[SUBJECT_SIZE];
-    char rooms[1024];
-    uint64_t notice_until_ms;
-    uint64_t leave_deadline_ms;
-    int leave_signal;
-    uint64_t reading_ms; // of this turn
-    struct log_limit long_turn;
-    size_t given_back;      // bytes, since malloc_trim
-    uint32_t most_sessions; // since half of them left
-    unsigned open_parts;    // store, bus, server: not closed yet
-    enum phase phase;
-    bool was_ready;
-    bool is_sweeping; // closing those without a login
-    bool is_holding;  // as the server was told
-};
 
 static struct host *
 host_of(struct edge *edge)
@@ -104,9 +52,8 @@ follow_hold(struct host *host, bool has_paused)
     host->edge.counters.messages_late += server_drop_late(host->server, host->edge.wall_ms);
 }
 
-// True: the process had stood still since the last call.
-static bool
-set_clocks(struct host *host)
+bool
+host_set_clocks(struct host *host)
 {
     if (!edge_set_clocks(&host->edge, uv_now(&host->loop), clock_wall_ms()))
         return false;
@@ -130,7 +77,7 @@ on_before_wait(uv_prepare_t *handle)
     uint64_t started_ms = clock_mono_ms();
     if (started_ms >= host->edge.now_ms + PAUSE_MIN_MS) { // it stood still since it read
         uv_update_time(&host->loop);
-        set_clocks(host);
+        host_set_clocks(host);
     }
     bool has_more = edge_turn_end(&host->edge);
     follow_hold(host, false);
@@ -158,7 +105,7 @@ on_after_wait(uv_check_t *handle)
     uint64_t now_ms = clock_mono_ms();
     uint64_t waited_until_ms = uv_now(&host->loop);
     host->reading_ms = now_ms > waited_until_ms ? now_ms - waited_until_ms : 0;
-    set_clocks(host);
+    host_set_clocks(host);
 }
 
 static void
@@ -196,7 +143,7 @@ static void
 on_tick(uv_timer_t *timer)
 {
     struct host *host = timer->data;
-    set_clocks(host);
+    host_set_clocks(host);
     edge_tick(&host->edge);
     give_back(host);
     say_when_ready(host);
@@ -206,7 +153,7 @@ static void
 on_wheel_tick(uv_timer_t *timer)
 {
     struct host *host = timer->data;
-    if (set_clocks(host))
+    if (host_set_clocks(host))
         return; // what clients said meanwhile is read first
     wheel_advance(&host->edge.wheel, host->edge.now_ms);
     say_when_ready(host);
@@ -217,7 +164,7 @@ on_wheel_tick(uv_timer_t *timer)
 uint64_t
 edge_now_ms(struct edge *edge)
 {
-    set_clocks(host_of(edge));
+    host_set_clocks(host_of(edge));
     return edge->now_ms;
 }
 
@@ -227,8 +174,8 @@ edge_handshake_policy(struct edge *edge, struct handshake_policy *policy)
     struct host *host = host_of(edge);
     const char *why;
     // While balancers have not noticed, they still bring clients.
-    bool is_ready = host->phase == PHASE_NOTICE ? edge_can_serve(edge, &why)
-                                                : edge_is_ready(edge, &why);
+    bool is_ready = host->leave.phase == PHASE_NOTICE ? edge_can_serve(edge, &why)
+                                                      : edge_is_ready(edge, &why);
     peers_rooms(&edge->peers, edge->now_ms, host->rooms, sizeof(host->rooms));
     *policy = (struct handshake_policy){
         .origins = host->settings->origins_allowed,
@@ -263,7 +210,7 @@ static void
 on_bus_message(void *arg, const char *subject, const void *bytes, size_t len, bool is_unheard)
 {
     struct host *host = arg;
-    set_clocks(host);
+    host_set_clocks(host);
     edge_on_bus(&host->edge, subject, bytes, len, is_unheard);
 }
 
@@ -271,7 +218,7 @@ static void
 on_bus_state(void *arg, bool up, const char *why)
 {
     struct host *host = arg;
-    set_clocks(host);
+    host_set_clocks(host);
     host->health.nats_since_ms = host->edge.now_ms;
     edge_on_bus_state(&host->edge, up, why);
 }
@@ -280,205 +227,9 @@ static void
 on_store_state(void *arg, bool up, const char *why)
 {
     struct host *host = arg;
-    set_clocks(host);
+    host_set_clocks(host);
     host->health.redis_since_ms = host->edge.now_ms;
     edge_on_store_state(&host->edge, up, why);
-}
-
-// Leaving.
-
-static void
-on_part_closed(void *arg)
-{
-    struct host *host = arg;
-    if (--host->open_parts > 0)
-        return;
-    uv_close((uv_handle_t *)&host->before_wait, NULL);
-    uv_close((uv_handle_t *)&host->after_wait, NULL);
-    uv_close((uv_handle_t *)&host->no_wait, NULL);
-    uv_close((uv_handle_t *)&host->tick, NULL);
-    uv_close((uv_handle_t *)&host->wheel_tick, NULL);
-    uv_close((uv_handle_t *)&host->leave_look, NULL);
-    for (int i = 0; i < 4; i++)
-        uv_close((uv_handle_t *)&host->signals[i], NULL);
-}
-
-static void
-end(struct host *host)
-{
-    host->phase = PHASE_ENDING;
-    // No more turns: the server is gone before the last of the parts is.
-    uv_prepare_stop(&host->before_wait);
-    uv_idle_stop(&host->no_wait);
-    uv_check_stop(&host->after_wait);
-    uv_timer_stop(&host->leave_look);
-    uv_timer_stop(&host->tick);
-    uv_timer_stop(&host->wheel_tick);
-    server_close(host->server, on_part_closed, host);
-    if (edge_is_alone(&host->edge))
-        return;
-    bus_close(host->edge.bus, on_part_closed, host);
-    store_close(host->edge.store, on_part_closed, host);
-}
-
-static void
-on_released(void *arg, int error)
-{
-    struct host *host = arg;
-    if (error != 0)
-        log_warn("lease_kept", "reason=%s", sy_error_name(error)); // it ends by itself
-    if (host->phase == PHASE_RELEASING)
-        end(host);
-}
-
-static void
-release(struct host *host)
-{
-    host->phase = PHASE_RELEASING;
-    // A renewal under way would bring the lease back.
-    uv_timer_stop(&host->tick);
-    if (edge_is_alone(&host->edge))
-        end(host);
-    else
-        store_release(host->edge.store, host->edge.node, on_released, host);
-}
-
-static void
-drain(struct host *host)
-{
-    uint64_t whole_ms = (uint64_t)host->settings->drain_timeout;
-    uint64_t reserve_ms = whole_ms / 5 < RESERVE_MAX_MS ? whole_ms / 5 : RESERVE_MAX_MS;
-    uint64_t end_ms = host->leave_deadline_ms - reserve_ms;
-    host->phase = PHASE_DRAINING;
-    drain_start(&host->edge, DRAIN_LEAVING,
-                end_ms > host->edge.now_ms ? (uint32_t)(end_ms - host->edge.now_ms) : 1);
-}
-
-// Whether another worker goes on: it is at the same address, and does not leave.
-static bool
-has_sibling(const struct host *host)
-{
-    const struct edge *edge = &host->edge;
-    for (const struct peer *peer = edge->peers.table; peer != NULL; peer = peer->hh.next)
-        if (!peer->is_draining && strcmp(peer->url, edge->url) == 0 &&
-            peer_state(peer, edge->now_ms) == PEER_LIVES)
-            return true;
-    return false;
-}
-
-static void
-look_at_drain(struct host *host)
-{
-    bool is_late = host->edge.now_ms >= host->leave_deadline_ms;
-    // Then who comes is better off there than with our 503.
-    if (host->worker != NULL && host->edge.now_ms - host->health.leave_since_ms >= SIBLINGS_MS &&
-        has_sibling(host))
-        server_stop_accepting(host->server);
-    if (drain_left(&host->edge) == 0 && !host->is_sweeping) {
-        host->is_sweeping = true; // those without a login
-        server_close_all(host->server, CLOSE_DRAINING, CLOSE_PER_TURN);
-    }
-    bool is_done = server_connections(host->server) == 0 && registry_is_settled(&host->edge) &&
-                   !host->edge.registry.is_beating;
-    if (!is_done && !is_late)
-        return;
-    if (!is_done)
-        log_warn("leave_late", "connections=%u links=%zu", server_connections(host->server),
-                 host->edge.registry.count);
-    release(host);
-}
-
-static void
-on_leave_look(uv_timer_t *timer)
-{
-    struct host *host = timer->data;
-    set_clocks(host);
-    if (host->phase == PHASE_NOTICE && host->edge.now_ms >= host->notice_until_ms)
-        drain(host);
-    else if (host->phase == PHASE_DRAINING)
-        look_at_drain(host);
-    else if (host->phase == PHASE_RELEASING && host->edge.now_ms >= host->leave_deadline_ms)
-        end(host);
-}
-
-static void
-leave(struct host *host, int number)
-{
-    const struct settings *s = host->settings;
-    log_info("leaving", "node=%s signal=%s connections=%u", host->edge.node, sigabbrev_np(number),
-             server_connections(host->server));
-    host->leave_signal = number;
-    host->phase = PHASE_NOTICE;
-    host->health.leave_since_ms = host->edge.now_ms;
-    host->notice_until_ms = host->edge.now_ms + (uint64_t)s->drain_delay;
-    host->leave_deadline_ms = host->edge.now_ms + (uint64_t)s->drain_timeout;
-    host->health.leave_until_ms = host->leave_deadline_ms;
-    edge_start_drain(&host->edge);
-    if (s->drain_delay == 0)
-        drain(host);
-    uv_timer_start(&host->leave_look, on_leave_look, LEAVE_LOOK_MS, LEAVE_LOOK_MS);
-}
-
-// At once.
-
-static void
-on_hurry_over(uv_timer_t *timer)
-{
-    (void)timer;
-    _exit(1);
-}
-
-static void
-on_hurried_release(void *arg, int error)
-{
-    (void)arg;
-    (void)error; // then the lease ends by itself
-    _exit(1);
-}
-
-// Sockets drop with the process. The lease is one short command, and without it the other
-// edges need not wait to know.
-static void
-hurry(struct host *host)
-{
-    bool can_release = host->phase < PHASE_RELEASING && !edge_is_alone(&host->edge) &&
-                       store_is_up(host->edge.store);
-    log_warn("leaving_at_once", "node=%s connections=%u", host->edge.node,
-             server_connections(host->server));
-    if (!can_release)
-        _exit(1);
-    host->phase = PHASE_HURRIED;
-    uv_timer_stop(&host->tick); // a renewal would bring it back
-    uv_timer_start(&host->leave_look, on_hurry_over, HURRY_MS, 0);
-    store_release(host->edge.store, host->edge.node, on_hurried_release, host);
-}
-
-static void
-on_leave_signal(struct host *host, int number)
-{
-    if (host->phase == PHASE_RUNNING) {
-        leave(host, number);
-    } else if (host->leave_signal == SIGUSR2 && number != SIGUSR2) {
-        host->leave_signal = number; // the one SIGUSR2 came before
-        log_info("leaving_already", "node=%s signal=%s connections=%u", host->edge.node,
-                 sigabbrev_np(number), server_connections(host->server));
-    } else if (host->worker == NULL) {
-        hurry(host);
-    } // else the parent kills when it is told twice
-}
-
-static void
-on_signal(uv_signal_t *handle, int number)
-{
-    struct host *host = handle->data;
-    char why[200];
-    set_clocks(host);
-    if (number != SIGHUP)
-        on_leave_signal(host, number);
-    else if (server_reload_tls(host->server, why) != 0)
-        log_error("tls_reload_failed", "reason=%s", log_quote(why));
-    else
-        log_info("tls_reloaded", "node=%s", host->edge.node);
 }
 
 // Starting.
@@ -516,7 +267,7 @@ fill_edge(struct host *host)
     auth_init(&host->auth, s);
     make_node_id(host);
     rng_seed(&edge->rng, rand_u64());
-    set_clocks(host);
+    host_set_clocks(host);
     edge->started_wall_ms = edge->wall_ms;
     edge_init(edge);
 }
@@ -612,24 +363,18 @@ open_server(struct host *host)
 static void
 start_handles(struct host *host)
 {
-    static const int numbers[4] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
     uv_prepare_init(&host->loop, &host->before_wait);
     uv_check_init(&host->loop, &host->after_wait);
     uv_idle_init(&host->loop, &host->no_wait);
     uv_timer_init(&host->loop, &host->tick);
     uv_timer_init(&host->loop, &host->wheel_tick);
-    uv_timer_init(&host->loop, &host->leave_look);
     host->before_wait.data = host->after_wait.data = host;
-    host->tick.data = host->wheel_tick.data = host->leave_look.data = host;
+    host->tick.data = host->wheel_tick.data = host;
     uv_prepare_start(&host->before_wait, on_before_wait);
     uv_check_start(&host->after_wait, on_after_wait);
     uv_timer_start(&host->tick, on_tick, 0, TICK_MS);
     uv_timer_start(&host->wheel_tick, on_wheel_tick, WHEEL_TICK_MS, WHEEL_TICK_MS);
-    for (int i = 0; i < 4; i++) {
-        uv_signal_init(&host->loop, &host->signals[i]);
-        host->signals[i].data = host;
-        uv_signal_start(&host->signals[i], on_signal, numbers[i]);
-    }
+    leave_init(host);
 }
 
 static void

@@ -221,7 +221,7 @@ cut_nats(struct process *process)
     process_trouble(process, process->nats_cut_until_ms + 1000);
 }
 
-// SIGTERM, as host.c does it.
+// SIGTERM, as leave.c does it.
 
 static void
 on_exit_due(void *arg)
