@@ -93,7 +93,7 @@ publish_heartbeat(struct edge *edge)
     beat.max_connections = edge->limits.max_connections;
     beat.started_at_ms = edge->started_wall_ms;
     beat.seq = ++edge->heartbeats;
-    beat.directory_ok = store_is_up(edge->store) && registry_holds_lease(edge);
+    beat.directory_ok = store_is_up(edge->store) && lease_is_held(edge);
     write_devices(edge, devices);
     beat.devices = devices;
     size_t len = switchyard__bus__v1__heartbeat__get_packed_size(&beat);
@@ -110,7 +110,7 @@ edge_tick(struct edge *edge)
     if (edge_is_alone(edge))
         return;
     publish_heartbeat(edge);
-    registry_tick(edge);
+    lease_tick(edge);
     fence_tick(edge);
     roundtrip_tick(edge);
     peers_forget(&edge->peers, edge->now_ms);
@@ -257,8 +257,8 @@ edge_on_bus_state(void *arg, bool up, const char *why)
         return;
     }
     routes_forget_all(edge);
-    if (edge->registry.beat_ms == 0)
-        registry_renew(edge);
+    if (edge->lease.beat_ms == 0)
+        lease_renew(edge);
 }
 
 void
@@ -287,7 +287,7 @@ edge_can_serve(const struct edge *edge, const char **why)
         *why = "verifying its links after a pause";
     else if (!bus_is_up(edge->bus))
         *why = "not connected to NATS";
-    else if (!registry_holds_lease(edge))
+    else if (!lease_is_held(edge))
         *why = "no lease in Redis";
     else if (roundtrip_is_deaf(edge))
         *why = "its own messages do not come back";
@@ -306,5 +306,5 @@ edge_start_drain(struct edge *edge)
         return;
     outbox_end_wait(edge);
     publish_heartbeat(edge);
-    registry_renew(edge);
+    lease_renew(edge);
 }

@@ -2,6 +2,7 @@
 //
 //   conn -> session -> router -> { users | routes -> outbox -> bus }
 //                   -> registry -> store
+//                          ^-- lease -> store
 //
 // One thread. Time stands still during a turn: the host sets now_ms and wall_ms at its
 // beginning and calls edge_turn_end at its end. Nothing here knows libuv, libwebsockets,
@@ -16,6 +17,7 @@
 #include "edge/broadcast.h"
 #include "edge/drain.h"
 #include "edge/fence.h"
+#include "edge/lease.h"
 #include "edge/pause.h"
 #include "edge/peers.h"
 #include "edge/registry.h"
@@ -110,6 +112,7 @@ struct edge {
     struct auth *auth;
     struct users users;
     struct registry registry;
+    struct lease_state lease;
     struct peers peers;
     struct routes routes;
     struct router router;

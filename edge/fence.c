@@ -58,8 +58,8 @@ facts_of(const struct edge *edge)
 {
     const struct fence *fence = &edge->fence;
     struct fence_facts facts = {
-        .had_lease = edge->registry.beat_ms != 0,
-        .has_lease = registry_holds_lease(edge),
+        .had_lease = edge->lease.beat_ms != 0,
+        .has_lease = lease_is_held(edge),
         .is_bus_up = bus_is_up(edge->bus),
         .bus_down_ms = fence->bus_down_ms != 0 ? edge->now_ms - fence->bus_down_ms : 0,
     };

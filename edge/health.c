@@ -104,15 +104,15 @@ health_ready(const struct edge *edge, const struct health *health, struct http_r
     if (health->leave_until_ms != 0 || drain_is_running(edge))
         put_drain(reply, edge, health);
     if (!edge_is_alone(edge)) {
-        bool is_whole = bus_is_up(edge->bus) && registry_holds_lease(edge);
+        bool is_whole = bus_is_up(edge->bus) && lease_is_held(edge);
         put(reply, ",\"degraded\":%s", is_whole ? "false" : "true");
         put_check(reply, "nats", bus_is_up(edge->bus), edge->now_ms - health->nats_since_ms,
                   bus_describe(edge->bus));
         put_check(reply, "redis", store_is_up(edge->store), edge->now_ms - health->redis_since_ms,
                   store_describe(edge->store));
-        put_check(reply, "lease", registry_holds_lease(edge),
-                  edge->registry.beat_ms != 0 ? edge->now_ms - edge->registry.beat_ms : 0,
-                  edge->registry.beat_ms != 0 ? "since the last renewal" : "not taken yet");
+        put_check(reply, "lease", lease_is_held(edge),
+                  edge->lease.beat_ms != 0 ? edge->now_ms - edge->lease.beat_ms : 0,
+                  edge->lease.beat_ms != 0 ? "since the last renewal" : "not taken yet");
         put_check(reply, "round_trip", edge->roundtrip.ok_ms != 0 && roundtrip_is_well(edge),
                   roundtrip_age_ms(edge), roundtrip_describe(edge));
         put(reply, ",\"round_trip_us\":%llu", (unsigned long long)edge->roundtrip.took_us);

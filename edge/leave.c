@@ -127,7 +127,7 @@ look_at_drain(struct host *host)
         server_close_all(host->server, CLOSE_DRAINING, CLOSE_PER_TURN);
     }
     bool is_done = server_connections(host->server) == 0 && registry_is_settled(&host->edge) &&
-                   !host->edge.registry.is_beating;
+                   !host->edge.lease.is_beating;
     if (!is_done && !is_late)
         return;
     if (!is_done)

@@ -39,7 +39,7 @@ hold(struct edge *edge)
     pause->is_holding = true;
     pause->is_confirmed = false;
     pause->until_ms = edge->now_ms + PAUSE_HOLD_MS;
-    registry_doubt(edge);
+    lease_doubt(edge);
 }
 
 bool
@@ -52,8 +52,8 @@ pause_notice(struct edge *edge)
         return false;
     pause->ended_ms = edge->now_ms;
     edge->counters.pauses++;
-    uint64_t left_ms = edge_is_alone(edge) ? 0 : registry_lease_left_ms(edge, before_ms);
-    bool holds = !edge_is_alone(edge) && edge->registry.beat_ms != 0 &&
+    uint64_t left_ms = edge_is_alone(edge) ? 0 : lease_ms_left(edge, before_ms);
+    bool holds = !edge_is_alone(edge) && edge->lease.beat_ms != 0 &&
                  pause_outlasts(stood_ms, left_ms);
     log_warn("edge_paused", "node=%s ms=%llu lease_left_ms=%llu output=%s", edge->node,
              (unsigned long long)stood_ms, (unsigned long long)left_ms, holds ? "held" : "goes_on");
@@ -66,15 +66,14 @@ void
 pause_step(struct edge *edge)
 {
     struct pause *pause = &edge->pause;
-    const struct registry *registry = &edge->registry;
     if (!pause->is_holding)
         return;
-    if (!pause->is_confirmed && registry->doubted_ms == 0) {
+    if (!pause->is_confirmed && edge->lease.doubted_ms == 0) {
         pause->is_confirmed = true;
         pause->until_ms = edge->now_ms + PAUSE_HOLD_MS +
-                          (uint64_t)registry->count * 1000 / VERIFY_BURST_PER_S;
+                          (uint64_t)edge->registry.count * 1000 / VERIFY_BURST_PER_S;
     }
-    bool is_verified = registry_is_verified(edge);
+    bool is_verified = lease_has_verified(edge);
     if (!is_verified && edge->now_ms < pause->until_ms)
         return;
     pause->is_holding = false;

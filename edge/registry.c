@@ -2,8 +2,9 @@
 //
 // `work` looks at a user's links and begins the one operation that is due; its answer
 // changes the link and looks again. Failures: the store is down, slow or refuses: the user
-// waits until the next tick, at most one second, or until the store is up. A login does
-// not wait for that: its session goes on, and the link is written when it can be.
+// waits until the lease has links tried again (registry_retry), at most one second, or until
+// the store is up. No lease to write under: it is asked for, and the user waits likewise. A
+// login does not wait for either: its session goes on, and the link is written when it can be.
 #include "edge/registry.h"
 
 #include <assert.h>
@@ -12,8 +13,6 @@
 
 #include "edge/core.h"
 #include "edge/outbox.h"
-
-static void pump(struct edge *edge);
 
 static struct link
 row_of(const struct link_state *link)
@@ -156,7 +155,7 @@ done(struct link_state *link, int error)
         enqueue_later(edge, user);
         tell_sessions(user);
     }
-    pump(edge);
+    registry_pump(edge);
 }
 
 // Whether the answer says nothing about what the directory did.
@@ -203,7 +202,7 @@ end_link(struct edge *edge, const struct user *user, const char *device, uint64_
         // It overtook the answer of our register: the directory knows better.
         set_must_verify(session->link, true);
         enqueue(edge, session->user);
-        pump(edge);
+        registry_pump(edge);
         return false;
     }
     // The link is removed like any other, by exact match. The row should be another's by now,
@@ -313,13 +312,6 @@ what_is_due(const struct link_state *link)
     return link->must_verify ? DUE_VERIFY : DUE_NOTHING;
 }
 
-static bool
-may_write(const struct edge *edge)
-{
-    const struct registry *registry = &edge->registry;
-    return registry->beat_ms != 0 && edge->now_ms - registry->beat_ms < LEASE_MS - WRITE_MARGIN_MS;
-}
-
 static void
 begin_register(struct link_state *link)
 {
@@ -353,7 +345,7 @@ static void
 wait_for_lease(struct edge *edge, struct user *user)
 {
     enqueue_later(edge, user);
-    registry_renew(edge);
+    lease_renew(edge);
     tell_sessions(user);
 }
 
@@ -371,7 +363,7 @@ work(struct edge *edge, struct user *user)
             continue;
         }
         enum due due = what_is_due(link);
-        if ((due == DUE_REGISTER || due == DUE_VERIFY) && !may_write(edge)) {
+        if ((due == DUE_REGISTER || due == DUE_VERIFY) && !lease_may_write(edge)) {
             wait_for_lease(edge, user);
             return;
         }
@@ -383,8 +375,8 @@ work(struct edge *edge, struct user *user)
     users_drop_if_idle(&edge->users, user);
 }
 
-static void
-pump(struct edge *edge)
+void
+registry_pump(struct edge *edge)
 {
     struct registry *registry = &edge->registry;
     while (registry->queue != NULL && registry->busy < REGISTRY_MAX_BUSY &&
@@ -393,6 +385,36 @@ pump(struct edge *edge)
         registry->queue = user->next_queued;
         user->is_queued = false;
         work(edge, user);
+    }
+}
+
+// What the lease tells.
+
+void
+registry_verify_from_oldest(struct edge *edge)
+{
+    edge->registry.cursor = edge->registry.links;
+}
+
+void
+registry_verify(struct edge *edge, size_t count)
+{
+    struct registry *registry = &edge->registry;
+    for (; count > 0 && registry->links != NULL; count--) {
+        struct link_state *link = registry->cursor != NULL ? registry->cursor : registry->links;
+        registry->cursor = link->next;
+        set_must_verify(link, true);
+        enqueue(edge, link->user);
+    }
+}
+
+void
+registry_retry(struct edge *edge)
+{
+    for (struct user *user; (user = edge->registry.later) != NULL;) {
+        edge->registry.later = user->next_queued;
+        user->is_queued = false;
+        enqueue(edge, user);
     }
 }
 
@@ -410,7 +432,7 @@ registry_add(struct edge *edge, struct session *session)
     if (!store_is_up(edge->store))
         tell_session(link);
     else
-        pump(edge);
+        registry_pump(edge);
 }
 
 void
@@ -422,7 +444,7 @@ registry_remove(struct session *session)
     link->session = NULL;
     session->link = NULL;
     enqueue(link->edge, link->user);
-    pump(link->edge);
+    registry_pump(link->edge);
 }
 
 void
@@ -434,191 +456,18 @@ registry_kick(struct edge *edge, const char *user_id, const char *device, uint64
         edge->counters.kicks_in++;
 }
 
-// Time.
-
-static void
-verify_all(struct edge *edge)
-{
-    edge->registry.burst = edge->registry.count;
-    edge->registry.cursor = edge->registry.links; // logins meanwhile come behind all of these
-}
-
-static void
-verify_again(struct edge *edge)
-{
-    if (edge->registry.again_ms == 0 || edge->now_ms < edge->registry.again_ms)
-        return;
-    edge->registry.again_ms = 0;
-    verify_all(edge);
-}
-
-static void
-verify_some(struct edge *edge)
-{
-    struct registry *registry = &edge->registry;
-    // The regular share of one second, rounded up so that a cycle always ends in time.
-    size_t count = (registry->count * 1000 + VERIFY_CYCLE_MS - 1) / VERIFY_CYCLE_MS;
-    if (registry->burst > 0) {
-        count = registry->burst < VERIFY_BURST_PER_S ? registry->burst : VERIFY_BURST_PER_S;
-        registry->burst -= count;
-    }
-    for (; count > 0 && registry->links != NULL; count--) {
-        struct link_state *link = registry->cursor != NULL ? registry->cursor : registry->links;
-        registry->cursor = link->next;
-        set_must_verify(link, true);
-        enqueue(edge, link->user);
-    }
-}
-
-static void beat(struct edge *edge);
-
-// The lease that was asked for after the doubt is held: the rows are next, at once.
-static void
-end_doubt(struct edge *edge)
-{
-    struct registry *registry = &edge->registry;
-    if (registry->doubted_ms == 0)
-        return;
-    if (registry->beat_tried_ms < registry->doubted_ms) {
-        beat(edge);
-        return;
-    }
-    registry->doubted_ms = 0;
-    verify_all(edge);
-    verify_some(edge);
-    pump(edge);
-}
-
-static void
-retry_failed(struct edge *edge)
-{
-    for (struct user *user; (user = edge->registry.later) != NULL;) {
-        edge->registry.later = user->next_queued;
-        user->is_queued = false;
-        enqueue(edge, user);
-    }
-}
-
-static void
-on_beat(void *arg, int error, uint64_t taken, uint64_t gen)
-{
-    struct edge *edge = arg;
-    struct registry *registry = &edge->registry;
-    registry->is_beating = false;
-    if (error != 0) {
-        if (registry->failed_since_ms == 0)
-            registry->failed_since_ms = edge->now_ms;
-        return;
-    }
-    bool is_first = registry->beat_ms == 0;
-    bool has_new_gen = registry->gen != 0 && registry->gen != gen;
-    bool was_lost = registry->taken != 0 && registry->taken != taken;
-    // By our own clock: this much Redis may have been wrong about.
-    bool has_run_out = registry->beat_tried_ms - registry->beat_ms >= LEASE_MS;
-    registry->failed_since_ms = 0;
-    // The lease runs from when it was asked for, at the earliest.
-    registry->beat_ms = registry->beat_tried_ms;
-    registry->taken = taken;
-    registry->gen = gen;
-    if (is_first) {
-        log_info("lease_taken", "node=%s", edge->node);
-    } else if (was_lost || has_run_out || has_new_gen) {
-        edge->counters.leases_lost++;
-        log_warn("lease_lost", "node=%s links=%zu reason=%s", edge->node, registry->count,
-                 has_new_gen ? "redis_lost_its_data" : "expired");
-        registry->again_ms = has_new_gen ? 0 : edge->now_ms + VERIFY_AGAIN_MS;
-        verify_all(edge);
-    }
-    retry_failed(edge);
-    pump(edge);
-    end_doubt(edge);
-}
-
-static void
-beat(struct edge *edge)
-{
-    struct registry *registry = &edge->registry;
-    struct store_node self = {
-        .is_draining = edge->is_draining,
-        .connections = edge->live_sessions,
-        .max_connections = edge->limits.max_connections,
-        .started_ms = edge->started_wall_ms,
-        .says_nats = true,
-        .is_on_nats = bus_is_up(edge->bus),
-        .nats_since_ms = edge->fence.bus_wall_ms,
-    };
-    memcpy(self.node, edge->node, sizeof(self.node));
-    memcpy(self.url, edge->url, sizeof(self.url));
-    registry->is_beating = true;
-    registry->beat_tried_ms = edge->now_ms;
-    store_heartbeat(edge->store, &self, on_beat, edge);
-}
-
-void
-registry_renew(struct edge *edge)
-{
-    const struct registry *registry = &edge->registry;
-    if (registry->beat_ms == 0 && !bus_is_up(edge->bus))
-        return;
-    if (!registry->is_beating && store_is_up(edge->store))
-        beat(edge);
-}
-
 void
 registry_store_state(struct edge *edge, bool up)
 {
-    retry_failed(edge);
+    registry_retry(edge);
     if (up) {
-        registry_renew(edge);
-        pump(edge);
+        lease_renew(edge);
+        registry_pump(edge);
         return;
     }
     // Every call has been answered: all work there is waits in the queue.
     for (struct user *user = edge->registry.queue; user != NULL; user = user->next_queued)
         tell_sessions(user);
-}
-
-void
-registry_tick(struct edge *edge)
-{
-    const struct registry *registry = &edge->registry;
-    if (edge_is_alone(edge))
-        return;
-    retry_failed(edge);
-    if (registry->beat_tried_ms == 0 || registry->doubted_ms != 0 ||
-        edge->now_ms - registry->beat_tried_ms >= LEASE_RENEW_MS)
-        registry_renew(edge);
-    verify_again(edge);
-    verify_some(edge);
-    pump(edge);
-}
-
-bool
-registry_holds_lease(const struct edge *edge)
-{
-    return edge->registry.beat_ms != 0 && edge->now_ms - edge->registry.beat_ms < LEASE_MS;
-}
-
-uint64_t
-registry_lease_left_ms(const struct edge *edge, uint64_t at_ms)
-{
-    const struct registry *registry = &edge->registry;
-    uint64_t ends_ms = registry->beat_ms + LEASE_MS;
-    return registry->beat_ms != 0 && ends_ms > at_ms ? ends_ms - at_ms : 0;
-}
-
-void
-registry_doubt(struct edge *edge)
-{
-    edge->registry.doubted_ms = edge->now_ms;
-    registry_renew(edge);
-}
-
-bool
-registry_is_verified(const struct edge *edge)
-{
-    const struct registry *registry = &edge->registry;
-    return registry->doubted_ms == 0 && registry->burst == 0 && registry->unverified == 0;
 }
 
 bool
@@ -632,7 +481,7 @@ registry_fini(struct edge *edge)
 {
     struct registry *registry = &edge->registry;
     assert(registry->busy == 0); // the store has answered everything
-    retry_failed(edge);
+    registry_retry(edge);
     for (struct user *user; (user = registry->queue) != NULL;) {
         registry->queue = user->next_queued;
         user->is_queued = false;

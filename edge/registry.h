@@ -13,10 +13,9 @@
 //   any     --answer lost-> UNKNOWN --look--> ABSENT or WRITTEN
 //
 // Nothing is written without a lease, by our own clock: whoever finds it missing may be about
-// to remove our links, and the index that names them.
-//
-// Every link is verified once in VERIFY_CYCLE_MS; all of them, paced, when the lease was
-// lost or Redis lost its data. One thread.
+// to remove our links, and the index that names them. So the registry asks the lease (lease.h)
+// whether it may write, and for a renewal if not. The lease tells which links are verified when,
+// and when what failed is tried again. One thread.
 #pragma once
 
 #include <stdbool.h>
@@ -29,23 +28,9 @@ struct edge;
 struct session;
 struct user;
 
-// A kick that was lost is repaired by the next verify of either link: this bounds how long
-// two connections may both believe they are the newest (tests/model).
-#define VERIFY_CYCLE_MS 60000
-// Links checked per second when all must be: 10,000 in two seconds, at 5 % of what one
-// Redis does.
-#define VERIFY_BURST_PER_S 5000
-// A lost lease has all links verified at once, and again so much later: a sweeper that was
-// removing them asks for rows until a second after it last saw no lease, and each may be
-// carried out a second after it was sent. Where the data was lost there is nothing to remove.
-#define VERIFY_AGAIN_MS 3000
 // Operations under way at once. Each is up to two commands: with ROUTES_MAX_BUSY they stay
 // below the store's cap, so that neither starves the other.
 #define REGISTRY_MAX_BUSY 256
-
-// Nothing is written within this much of the lease's end: longer than a command that is not
-// given up usually takes, and as long as a renewal is late before that happens at all.
-#define WRITE_MARGIN_MS 2000
 
 enum link_known { LINK_ABSENT, LINK_WRITTEN, LINK_UNKNOWN };
 
@@ -72,19 +57,10 @@ struct registry {
     struct link_state *cursor; // next to verify in the cycle; NULL: from the start
     size_t count;
     size_t unverified;  // links that must_verify
-    size_t burst;       // links still to be verified out of turn
     struct user *queue; // users with work to do
     struct user *last_queued;
-    struct user *later; // users whose last operation failed, until the next tick
+    struct user *later; // users whose last operation failed, until registry_retry
     unsigned busy;
-    uint64_t again_ms; // when all are verified again; 0: they are not
-    uint64_t beat_ms;  // when the lease was last renewed, monotonic; 0: never
-    uint64_t beat_tried_ms;
-    uint64_t doubted_ms;      // a lease asked for before this says nothing; 0: no doubt
-    uint64_t failed_since_ms; // renewals fail since; 0: they do not
-    uint64_t taken;           // when our lease was, by Redis's clock; 0: not known yet
-    uint64_t gen;             // likewise
-    bool is_beating;          // a renewal is under way
     struct log_limit complaint;
 };
 
@@ -95,24 +71,21 @@ void registry_remove(struct session *session);
 // From the bus: another edge has a newer login in the place of this link.
 void registry_kick(struct edge *edge, const char *user, const char *device, uint64_t connection,
                    uint64_t epoch);
-// Once a second.
-void registry_tick(struct edge *edge);
 // The store is up (again): the lease is renewed, and what waits goes on. It is down:
 // logins that wait for it go on without.
 void registry_store_state(struct edge *edge, bool up);
-// Renews the lease now, unless that is under way. The first lease waits for the bus: whoever
-// is in the directory must hear what is sent to it.
-void registry_renew(struct edge *edge);
-// Renewed recently enough to be sure that it has not ended.
-bool registry_holds_lease(const struct edge *edge);
-// What the lease was good for at that time; 0: over, or never taken.
-uint64_t registry_lease_left_ms(const struct edge *edge, uint64_t at_ms);
-// Others may have taken us for dead: the lease is renewed and every link verified, whatever
-// the lease's answer is.
-void registry_doubt(struct edge *edge);
-// Nothing is in doubt any more.
-bool registry_is_verified(const struct edge *edge);
 // All links of ended sessions are out of the directory.
 bool registry_is_settled(const struct edge *edge);
 // Frees what could not be told to the directory any more.
 void registry_fini(struct edge *edge);
+
+// For the lease.
+
+// The next so many links, oldest first and then from the oldest again, are to be verified.
+void registry_verify(struct edge *edge, size_t count);
+// The next is the oldest.
+void registry_verify_from_oldest(struct edge *edge);
+// What failed is queued again.
+void registry_retry(struct edge *edge);
+// Begins what is queued, as much at a time as there may be.
+void registry_pump(struct edge *edge);

@@ -71,7 +71,7 @@ void
 roundtrip_tick(struct edge *edge)
 {
     struct roundtrip *trip = &edge->roundtrip;
-    if (trip->is_asking || !registry_holds_lease(edge) ||
+    if (trip->is_asking || !lease_is_held(edge) ||
         (trip->begun_ms != 0 && edge->now_ms - trip->begun_ms < ROUNDTRIP_MS))
         return;
     trip->number++;

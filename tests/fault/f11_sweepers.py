@@ -15,7 +15,7 @@ from harness import SCALE, Fault, wait_until
 TAKEOVER_S = 12
 LINKS_PER_S = 150  # so that the second sweeper still reaps when the first goes on
 BATCH_S = 1  # BATCH_MS of lib/store/store_sweep.c
-HEALED_S = 5  # VERIFY_AGAIN_MS of edge/registry.h, a tick, and the verifying
+HEALED_S = 5  # VERIFY_AGAIN_MS of edge/lease.h, a tick, and the verifying
 STALE = r"\breap_stopped\b.*\breason=stale_fence\b"
 
 

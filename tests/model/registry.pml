@@ -3,7 +3,7 @@
 // What it is a model of:
 //   Edge, pick, script, answers   edge/registry.c (work, begin, on_*), lib/store/store_link.c
 //   do_register, do_verify, ...   proto/redis/register.lua, verify.lua, unregister.lua
-//   Beat                          registry.c (beat, on_beat), store_node.c, heartbeat.lua
+//   Beat                          edge/lease.c (beat, on_beat), store_node.c, heartbeat.lua
 //   Sweeper                       sweeper/sweep.c, lib/store/store_sweep.c, store_scrub.c,
 //                                 lead.lua, reap_list.lua, reap_row.lua, reap_done.lua
 //   Bus, deliver                  kicks: kick_replaced, registry_kick

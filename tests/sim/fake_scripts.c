@@ -254,7 +254,7 @@ run_resolve(struct redis *redis, struct call *call)
 static void
 run_heartbeat(struct redis *redis, struct call *call)
 {
-    const struct registry *registry = &call->process->edge.registry;
+    const struct lease_state *known = &call->process->edge.lease;
     struct lease *lease = redis_take_node(redis, call->self.node);
     bool is_new = !redis_has_lease(redis, lease);
     lease->jumped_ms = 0;
@@ -263,7 +263,7 @@ run_heartbeat(struct redis *redis, struct call *call)
     call->taken = lease->taken;
     if (!world_keeps(redis->world, RULE_LOST) ||
         (!is_new && !world_keeps(redis->world, RULE_TAKEN)))
-        call->taken = registry->taken != 0 ? registry->taken : lease->taken;
+        call->taken = known->taken != 0 ? known->taken : lease->taken;
     call->flag = is_new;
     lease->node = call->self;
     lease->until_ms = redis_clock_ms(redis) + LEASE_MS;

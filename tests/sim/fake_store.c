@@ -64,10 +64,10 @@ static void
 take_rules_out(struct call *call)
 {
     const struct world *world = call->process->world;
-    struct registry *registry = &call->process->edge.registry;
+    struct lease_state *lease = &call->process->edge.lease;
     const struct link_state *link = call->arg;
-    if (call->kind == HEARTBEAT && registry->beat_ms != 0 && !world_keeps(world, RULE_OWN_CLOCK))
-        registry->beat_ms = registry->beat_tried_ms;
+    if (call->kind == HEARTBEAT && lease->beat_ms != 0 && !world_keeps(world, RULE_OWN_CLOCK))
+        lease->beat_ms = lease->beat_tried_ms;
     // An unregister that had not waited would not know the epoch.
     if (call->kind == REGISTER && link->session == NULL && !world_keeps(world, RULE_AFTER_REGISTER))
         call->registered.epoch = 0;

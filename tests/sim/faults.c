@@ -267,7 +267,7 @@ on_drain(void *arg)
     }
     bool is_empty = close_some(process);
     if (world->now_ms < errand->until_ms &&
-        (!is_empty || !registry_is_settled(&process->edge) || process->edge.registry.is_beating)) {
+        (!is_empty || !registry_is_settled(&process->edge) || process->edge.lease.is_beating)) {
         world_plan(world, process, DRAIN_LOOK_MS, on_drain, errand);
         return;
     }

@@ -324,7 +324,7 @@ take_rules_out(struct process *process)
 static void
 note_burst(struct process *process)
 {
-    if (process->edge.registry.burst > 0 || edge_is_holding(&process->edge))
+    if (process->edge.lease.burst > 0 || edge_is_holding(&process->edge))
         process->verifies_ms = process->world->now_ms + 20000; // also those tried again
 }
 

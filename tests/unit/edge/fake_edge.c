@@ -49,8 +49,8 @@ rig_start(bool is_alone)
 void
 rig_hold_lease(struct rig *rig)
 {
-    if (!rig->edge.registry.is_beating)
-        rig->edge.registry.beat_ms = rig->edge.now_ms;
+    if (!rig->edge.lease.is_beating)
+        rig->edge.lease.beat_ms = rig->edge.now_ms;
 }
 
 struct rig *
@@ -112,7 +112,7 @@ rig_pass(struct rig *rig, uint64_t ms)
 {
     rig->edge.now_ms += ms;
     rig->edge.wall_ms += ms;
-    if (rig->edge.registry.beat_ms != 0 && rig->store.is_up)
+    if (rig->edge.lease.beat_ms != 0 && rig->store.is_up)
         rig_hold_lease(rig);
     wheel_advance(&rig->edge.wheel, rig->edge.now_ms);
 }

@@ -272,14 +272,14 @@ the_lease_says_whether_the_edge_is_on_nats_and_since_when(void **state)
     struct rig *rig = *state;
     bus_goes(rig, true);
     uint64_t up_ms = rig->edge.wall_ms;
-    registry_renew(&rig->edge);
+    lease_renew(&rig->edge);
     struct call *call = call_of(&rig->store, CALL_HEARTBEAT);
     assert_true(call->self.says_nats && call->self.is_on_nats);
     assert_int_equal(call->self.nats_since_ms, up_ms);
     answer_beat(call, true, 1);
     rig_pass(rig, 700);
     bus_goes(rig, false);
-    registry_renew(&rig->edge);
+    lease_renew(&rig->edge);
     call = call_of(&rig->store, CALL_HEARTBEAT);
     assert_false(call->self.is_on_nats);
     assert_int_equal(call->self.nats_since_ms, up_ms + 700);

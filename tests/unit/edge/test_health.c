@@ -66,7 +66,7 @@ ready_says_what_is_missing(void **state)
     assert_true(json_is_false(json_object_get(json_object_get(document, "lease"), "ok")));
     json_decref(document);
 
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
     health_ready(&rig->edge, &health, &reply);
     assert_int_equal(reply.status, 200);
@@ -84,7 +84,7 @@ without_a_round_trip_for_five_seconds_it_is_not_ready(void **state)
     struct rig *rig = *state;
     struct health health = {0};
     struct http_reply reply;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
     roundtrip_tick(&rig->edge);
     rig_pass(rig, 4999);

@@ -20,7 +20,7 @@ tick(struct rig *rig, bool was_lost, uint64_t gen)
 {
     size_t before = rig->store.made[CALL_VERIFY];
     rig->edge.now_ms += 1000;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     while (calls_open(&rig->store) > 0) {
         if (calls_open_of(&rig->store, CALL_HEARTBEAT) > 0)
             answer_beat(call_of(&rig->store, CALL_HEARTBEAT), was_lost, gen);
@@ -41,7 +41,7 @@ a_lease_is_held_for_its_time_from_when_it_was_asked_for(void **state)
     const char *why;
     assert_false(edge_is_ready(&rig->edge, &why));
     assert_string_equal(why, "no lease in Redis");
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     uint64_t asked_ms = rig->edge.now_ms;
     struct call *call = call_of(&rig->store, CALL_HEARTBEAT);
     assert_string_equal(call->self.node, NODE_A);
@@ -50,9 +50,9 @@ a_lease_is_held_for_its_time_from_when_it_was_asked_for(void **state)
     answer_beat(call, true, 1);
     assert_true(edge_is_ready(&rig->edge, &why));
     rig->edge.now_ms = asked_ms + 9999;
-    assert_true(registry_holds_lease(&rig->edge));
+    assert_true(lease_is_held(&rig->edge));
     rig->edge.now_ms = asked_ms + 10000;
-    assert_false(registry_holds_lease(&rig->edge));
+    assert_false(lease_is_held(&rig->edge));
 }
 
 static void
@@ -60,7 +60,7 @@ the_first_lease_waits_for_the_bus(void **state)
 {
     struct rig *rig = *state;
     rig->bus.is_up = false;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     assert_int_equal(rig->store.made[CALL_HEARTBEAT], 0);
     rig->bus.is_up = true;
     edge_on_bus_state(&rig->edge, true, "test");
@@ -68,7 +68,7 @@ the_first_lease_waits_for_the_bus(void **state)
     // Once it has users it keeps them findable.
     rig->bus.is_up = false;
     rig->edge.now_ms += 2000;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     assert_int_equal(rig->store.made[CALL_HEARTBEAT], 2);
 }
 
@@ -76,20 +76,20 @@ static void
 a_lease_is_renewed_every_two_seconds_once_at_a_time(void **state)
 {
     struct rig *rig = *state;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     assert_int_equal(rig->store.made[CALL_HEARTBEAT], 1);
     rig->edge.now_ms += 5000;
-    registry_tick(&rig->edge); // no answer yet
+    lease_tick(&rig->edge); // no answer yet
     assert_int_equal(rig->store.made[CALL_HEARTBEAT], 1);
     answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     assert_int_equal(rig->store.made[CALL_HEARTBEAT], 2);
     answer_beat(call_of(&rig->store, CALL_HEARTBEAT), false, 1);
     rig->edge.now_ms += 1999;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     assert_int_equal(rig->store.made[CALL_HEARTBEAT], 2);
     rig->edge.now_ms += 1;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     assert_int_equal(rig->store.made[CALL_HEARTBEAT], 3);
 }
 
@@ -100,9 +100,9 @@ a_renewal_that_fails_changes_nothing(void **state)
     tick(rig, true, 1);
     log_in_many(rig, 3);
     rig->edge.now_ms += 2000;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     answer_error(call_of(&rig->store, CALL_HEARTBEAT), SY_ETIME);
-    assert_true(registry_holds_lease(&rig->edge)); // that of before
+    assert_true(lease_is_held(&rig->edge)); // that of before
     assert_int_equal(rig->edge.counters.leases_lost, 0);
 }
 
@@ -125,7 +125,7 @@ leaving_is_told_at_once_and_does_not_forget_the_lease(void **state)
     struct call *call = call_of(&rig->store, CALL_HEARTBEAT);
     assert_true(call->self.is_draining);
     answer_beat(call, false, 1);
-    assert_int_equal(rig->edge.registry.beat_ms, rig->edge.now_ms);
+    assert_int_equal(rig->edge.lease.beat_ms, rig->edge.now_ms);
 }
 
 static void
@@ -134,12 +134,12 @@ leaving_while_a_renewal_is_under_way_keeps_its_time(void **state)
     struct rig *rig = *state;
     tick(rig, true, 1);
     rig->edge.now_ms += 2000;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     uint64_t asked_ms = rig->edge.now_ms;
     edge_start_drain(&rig->edge);
     log_in_many(rig, 2);
     answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
-    assert_int_equal(rig->edge.registry.beat_ms, asked_ms);
+    assert_int_equal(rig->edge.lease.beat_ms, asked_ms);
     assert_int_equal(rig->edge.counters.leases_lost, 1); // and it was noticed that it had gone
 }
 
@@ -190,17 +190,17 @@ a_loss_whose_answer_was_lost_is_told_by_the_next(void **state)
     struct rig *rig = *state;
     for (uint64_t taken = 7; taken <= 8; taken++) {
         rig->edge.now_ms += 2000;
-        registry_tick(&rig->edge);
+        lease_tick(&rig->edge);
         if (taken == 8) { // Redis took it anew
             answer_error(call_of(&rig->store, CALL_HEARTBEAT), SY_ELOST);
             rig->edge.now_ms += 2000;
-            registry_tick(&rig->edge);
+            lease_tick(&rig->edge);
         }
         answer_beat_taken(call_of(&rig->store, CALL_HEARTBEAT), taken, 1);
         assert_int_equal(rig->edge.counters.leases_lost, taken - 7);
     }
     rig->edge.now_ms += 2000;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     answer_beat_taken(call_of(&rig->store, CALL_HEARTBEAT), 8, 1);
     assert_int_equal(rig->edge.counters.leases_lost, 1); // once
 }
@@ -281,7 +281,7 @@ logins_meanwhile_keep_no_older_link_from_being_verified(void **state)
     }
     const struct link_state *last = rig->edge.registry.last_link;
     rig->edge.now_ms += 1000;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     size_t older = 0;
     for (const struct link_state *link = rig->edge.registry.links; link != last; link = link->next)
         older += link->must_verify && strncmp(link->user->id, "late", 4) != 0;
@@ -320,8 +320,8 @@ nothing_is_written_close_to_the_end_of_the_lease(void **state)
     for (unsigned i = 0; i < 2; i++) {
         tick(rig, false, 1);
         conns[i] = rig_connect(rig, CODEC_PROTOBUF, NULL);
-        rig->edge.registry.beat_tried_ms = rig->edge.registry.beat_ms;
-        rig->edge.now_ms = rig->edge.registry.beat_ms + LEASE_MS - WRITE_MARGIN_MS - 1 + i;
+        rig->edge.lease.beat_tried_ms = rig->edge.lease.beat_ms;
+        rig->edge.now_ms = rig->edge.lease.beat_ms + LEASE_MS - WRITE_MARGIN_MS - 1 + i;
         say_hello(conns[i], 1, i == 0 ? "in time" : "too late", "phone");
         assert_int_equal(calls_open_of(&rig->store, CALL_REGISTER), i == 0);
         assert_int_equal(calls_open_of(&rig->store, CALL_HEARTBEAT), i);
@@ -341,13 +341,13 @@ an_edge_that_never_had_a_lease_writes_nothing(void **state)
 {
     struct rig *rig = *state;
     struct conn *conn = rig_connect(rig, CODEC_PROTOBUF, NULL);
-    rig->edge.registry.beat_ms = 0;
+    rig->edge.lease.beat_ms = 0;
     say_hello(conn, 1, "alice", "phone");
     assert_int_equal(calls_open_of(&rig->store, CALL_REGISTER), 0);
     answer_error(call_of(&rig->store, CALL_HEARTBEAT), SY_ETIME);
     assert_int_equal(calls_open(&rig->store), 0); // not again before the next second
     rig->edge.now_ms += 1000;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
     assert_int_equal(calls_open_of(&rig->store, CALL_REGISTER), 1);
 }
@@ -359,7 +359,7 @@ nothing_is_verified_without_a_lease_but_ended_links_are_removed(void **state)
     struct conn *stays = rig_login(rig, "alice", "phone");
     struct conn *goes = rig_login(rig, "bob", "phone");
     rig->edge.now_ms += LEASE_MS;
-    rig->edge.registry.beat_tried_ms = rig->edge.now_ms;
+    rig->edge.lease.beat_tried_ms = rig->edge.now_ms;
     rig_hang_up(goes);
     answer_done(call_of(&rig->store, CALL_UNREGISTER), 0);
     rig_kick(rig, "alice", "phone", stays->session.connection, 1); // to be looked at
@@ -373,7 +373,7 @@ a_client_that_goes_while_its_link_waits_for_the_lease_leaves_nothing(void **stat
 {
     struct rig *rig = *state;
     struct conn *conn = rig_connect(rig, CODEC_PROTOBUF, NULL);
-    rig->edge.registry.beat_ms = 0;
+    rig->edge.lease.beat_ms = 0;
     conn->full_in = 1; // its Welcome does not fit: it ends inside
     say_hello(conn, 1, "alice", "phone");
     expect_closed(conn, CLOSE_SLOW_READER);
@@ -389,7 +389,7 @@ verifying(struct rig *rig)
 {
     struct conn *conn = rig_login(rig, "alice", "phone");
     rig->edge.now_ms += 1000;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     answer_beat(call_of(&rig->store, CALL_HEARTBEAT), false, 1);
     return conn;
 }
@@ -440,7 +440,7 @@ a_verify_without_answer_is_asked_again(void **state)
         answer_error(call_of(&rig->store, CALL_VERIFY), errors[i]);
         assert_int_equal(calls_open_of(&rig->store, CALL_VERIFY), 0);
         rig->edge.now_ms += 1000;
-        registry_tick(&rig->edge);
+        lease_tick(&rig->edge);
     }
     assert_int_equal(conn->session.state, SESSION_LIVE);
     assert_int_equal(calls_open_of(&rig->store, CALL_VERIFY), 1);

@@ -17,7 +17,7 @@ static void
 hold_lease(struct rig *rig)
 {
     stand_still(rig, 0);
-    registry_renew(&rig->edge);
+    lease_renew(&rig->edge);
     answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, GEN);
 }
 
@@ -143,7 +143,7 @@ a_renewal_asked_for_before_the_pause_proves_nothing(void **state)
     struct rig *rig = *state;
     hold_lease(rig);
     rig_login(rig, "alice", "phone");
-    registry_renew(&rig->edge);
+    lease_renew(&rig->edge);
     stand_still(rig, 10000);
     renew(rig); // of before
     assert_int_equal(calls_open_of(&rig->store, CALL_HEARTBEAT), 1);

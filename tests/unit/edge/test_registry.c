@@ -18,7 +18,7 @@ tick(struct rig *rig)
 {
     rig->edge.now_ms += 1000;
     rig->edge.wall_ms += 1000;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     while (calls_open_of(&rig->store, CALL_HEARTBEAT) > 0)
         answer_beat(call_of(&rig->store, CALL_HEARTBEAT), false, 1);
 }

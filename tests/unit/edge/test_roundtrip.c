@@ -8,7 +8,7 @@
 static void
 begin(struct rig *rig)
 {
-    registry_renew(&rig->edge);
+    lease_renew(&rig->edge);
     answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
     roundtrip_tick(&rig->edge);
 }
@@ -36,7 +36,7 @@ static void
 second(struct rig *rig)
 {
     rig_pass(rig, 1000);
-    rig->edge.registry.beat_ms = rig->edge.now_ms;
+    rig->edge.lease.beat_ms = rig->edge.now_ms;
     roundtrip_tick(&rig->edge);
 }
 

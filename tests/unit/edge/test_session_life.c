@@ -264,7 +264,7 @@ an_edge_that_leaves_is_not_ready(void **state)
 {
     struct rig *rig = *state;
     const char *why;
-    registry_tick(&rig->edge);
+    lease_tick(&rig->edge);
     answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
     edge_start_drain(&rig->edge);
     assert_false(edge_is_ready(&rig->edge, &why));
