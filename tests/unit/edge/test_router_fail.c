@@ -312,7 +312,7 @@ many_that_had_left_end_in_slices(void **state)
     edge_on_bus_state(&rig->edge, true, "test");
     bus_forget(&rig->bus);
     say_send(alice, 8, "bob", "by the new one");
-    answer_nodes(call_of(&rig->store, CALL_RESOLVE), 1, NODE_B);
+    answer_nodes(call_for(&rig->store, CALL_RESOLVE, "bob"), 1, NODE_B);
     rig_turn_end(rig);
     rig_pass(rig, WHEEL_TICK_MS);
     rig_pass(rig, WHEEL_TICK_MS);
