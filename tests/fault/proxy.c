@@ -378,8 +378,7 @@ static void
 half_close(int side)
 {
     struct pair *pair;
-    TAILQ_FOREACH(pair, &pairs, siblings)
-    {
+    for (pair = TAILQ_FIRST(&pairs); pair != NULL; pair = TAILQ_NEXT(pair, siblings)) {
         struct way *way = &pair->way[side];
         (void)shutdown(pair->fd[!side], SHUT_WR);
         way->is_finished = true;
@@ -392,8 +391,8 @@ set_drop(int side, uint64_t bytes)
 {
     struct pair *pair;
     drop_after[side] = bytes;
-    TAILQ_FOREACH(pair, &pairs, siblings)
-    pair->way[side].until_drop = bytes;
+    for (pair = TAILQ_FIRST(&pairs); pair != NULL; pair = TAILQ_NEXT(pair, siblings))
+        pair->way[side].until_drop = bytes;
 }
 
 static void
