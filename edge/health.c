@@ -92,6 +92,9 @@ health_ready(const struct edge *edge, const struct health *health, struct http_r
     if (ready && !edge_is_alone(edge) && !roundtrip_is_well(edge)) {
         ready = false;
         why = "its own messages make no round trip";
+    } else if (ready && edge->lease.is_refused) {
+        ready = false; // the lease that it still has will end
+        why = "Redis refuses to renew the lease";
     }
     start(reply, ready ? 200 : 503);
     put(reply, "{\"ready\":%s,", ready ? "true" : "false");

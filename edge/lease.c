@@ -66,6 +66,7 @@ on_beat(void *arg, int error, uint64_t taken, uint64_t gen)
     struct edge *edge = arg;
     struct lease_state *lease = &edge->lease;
     lease->is_beating = false;
+    lease->is_refused = error == SY_EREPLY;
     if (error != 0)
         return; // the next tick asks again
     bool is_first = lease->beat_ms == 0;

@@ -48,6 +48,7 @@ struct lease_state {
     uint64_t again_ms;      // when all are verified again; 0: they are not
     size_t burst;           // links still to be verified out of turn
     bool is_beating;        // a renewal is under way
+    bool is_refused;        // Redis answered the last one, by an error
 };
 
 // Once a second: the renewal, this second's share of the links, and whatever failed.

@@ -95,6 +95,8 @@ class Torn(Transport, SharedCase):
         self.proxy.do("coalesce 150")
         for subprotocol in (JSON, PROTOBUF):
             visitor = self.through("gathered", subprotocol=subprotocol)
+            self.assert_sent(visitor.send("observer", "so that it is known where that is"), 1)
+            observer.message()
             ids = [visitor.command(ping={}) if number % 2 else
                    visitor.command(send={"to": ["observer"], "text": str(number)}) for number in range(60)]
             # Pongs overtake outcomes only if those had to be asked for elsewhere: not here.

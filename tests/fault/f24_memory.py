@@ -47,7 +47,7 @@ class Memory(Upkeep, Case):
     def order(self, edge, path, text):
         with open(path, "w") as order:
             order.write(text)
-        edge.signal(signal.SIGUSR2)
+        edge.signal(signal.SIGUSR1)
 
     def work(self, cluster, edge, name):
         """Logins, sends, torn connections, requests, until the edge ends or time is up."""

@@ -1,6 +1,6 @@
 // failing_malloc.c: lets allocations of a process fail; for LD_PRELOAD.
 //
-// FAILING_MALLOC names a file. SIGUSR2 makes the library read it: `every N` fails each
+// FAILING_MALLOC names a file. SIGUSR1 makes the library read it: `every N` fails each
 // N-th allocation from then on, `random N SEED` one of N on average, `after N` all once N have
 // passed. Until then nothing fails, so that a process starts as usual. What failed is
 // counted; each failure sets errno to ENOMEM as malloc does. free is not touched.
@@ -140,5 +140,5 @@ prepare(void)
     sigaction(SIGSEGV, &crash, NULL);
     sigaction(SIGBUS, &crash, NULL);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigaction(SIGUSR2, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL);
 }

@@ -79,7 +79,33 @@ ready_says_what_is_missing(void **state)
 }
 
 static void
-without_a_round_trip_for_five_seconds_it_is_not_ready(void **state)
+a_renewal_that_redis_refuses_is_not_ready_though_the_lease_still_lives(void **state)
+{
+    struct rig *rig = *state;
+    struct health health = {0};
+    struct http_reply reply;
+    lease_tick(&rig->edge);
+    answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
+    const int errors[] = {SY_ETIME, SY_EREPLY}; // a lost answer says nothing yet
+    for (int i = 0; i < 2; i++) {
+        rig_pass(rig, LEASE_RENEW_MS);
+        lease_tick(&rig->edge);
+        answer_error(call_of(&rig->store, CALL_HEARTBEAT), errors[i]);
+        health_ready(&rig->edge, &health, &reply);
+        assert_int_equal(reply.status, errors[i] == SY_EREPLY ? 503 : 200);
+        json_decref(read_reply(&reply));
+    }
+    assert_true(lease_is_held(&rig->edge));
+    rig_pass(rig, LEASE_RENEW_MS);
+    lease_tick(&rig->edge);
+    answer_beat(call_of(&rig->store, CALL_HEARTBEAT), false, 1);
+    health_ready(&rig->edge, &health, &reply);
+    assert_int_equal(reply.status, 200);
+    json_decref(read_reply(&reply));
+}
+
+static void
+without_a_round_trip_for_four_seconds_it_is_not_ready(void **state)
 {
     struct rig *rig = *state;
     struct health health = {0};
@@ -87,7 +113,7 @@ without_a_round_trip_for_five_seconds_it_is_not_ready(void **state)
     lease_tick(&rig->edge);
     answer_beat(call_of(&rig->store, CALL_HEARTBEAT), true, 1);
     roundtrip_tick(&rig->edge);
-    rig_pass(rig, 4999);
+    rig_pass(rig, ROUNDTRIP_FAIL_MS - 1);
     health_ready(&rig->edge, &health, &reply);
     assert_int_equal(reply.status, 200);
     rig_pass(rig, 1);
@@ -98,7 +124,7 @@ without_a_round_trip_for_five_seconds_it_is_not_ready(void **state)
                         "its own messages make no round trip");
     const json_t *trip = json_object_get(document, "round_trip");
     assert_true(json_is_false(json_object_get(trip, "ok")));
-    assert_int_equal((int)json_number_value(json_object_get(trip, "for_ms")), 5000);
+    assert_int_equal((int)json_number_value(json_object_get(trip, "for_ms")), ROUNDTRIP_FAIL_MS);
     assert_string_equal(json_string_value(json_object_get(trip, "detail")), "no answer from redis");
     assert_true(json_is_false(json_object_get(document, "degraded")));
     json_decref(document);
@@ -195,7 +221,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(alive_is_always_ok),
         RIG_TEST(ready_says_what_is_missing),
-        RIG_TEST(without_a_round_trip_for_five_seconds_it_is_not_ready),
+        RIG_TEST(a_renewal_that_redis_refuses_is_not_ready_though_the_lease_still_lives),
+        RIG_TEST(without_a_round_trip_for_four_seconds_it_is_not_ready),
         ALONE_TEST(alone_an_edge_is_ready_and_has_no_dependencies),
         RIG_TEST(descriptions_of_any_kind_and_length_stay_json),
         RIG_TEST(the_counters_fit_at_their_largest),

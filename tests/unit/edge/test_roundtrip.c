@@ -106,7 +106,7 @@ nothing_is_asked_before_the_lease_or_twice(void **state)
 }
 
 static void
-after_five_seconds_without_redis_it_is_not_well_but_not_deaf(void **state)
+after_four_seconds_without_redis_it_is_not_well_but_not_deaf(void **state)
 {
     struct rig *rig = *state;
     begin(rig);
@@ -115,7 +115,7 @@ after_five_seconds_without_redis_it_is_not_well_but_not_deaf(void **state)
     rig_pass(rig, 2000);
     roundtrip_tick(&rig->edge);
     answer_error(call_of(&rig->store, CALL_RESOLVE), SY_EREPLY);
-    rig_pass(rig, 2999);
+    rig_pass(rig, ROUNDTRIP_FAIL_MS - 2000 - 1);
     assert_true(roundtrip_is_well(&rig->edge));
     rig_pass(rig, 1);
     assert_false(roundtrip_is_well(&rig->edge));
@@ -132,20 +132,20 @@ a_first_one_that_never_comes_back_counts_from_its_beginning(void **state)
 {
     struct rig *rig = *state;
     begin(rig);
-    rig_pass(rig, 4999);
+    rig_pass(rig, ROUNDTRIP_FAIL_MS - 1);
     assert_true(roundtrip_is_well(&rig->edge));
     rig_pass(rig, 1);
     assert_false(roundtrip_is_well(&rig->edge));
 }
 
 static void
-an_edge_that_does_not_hear_itself_takes_nobody_after_five_seconds(void **state)
+an_edge_that_does_not_hear_itself_takes_nobody_after_four_seconds(void **state)
 {
     struct rig *rig = *state;
     const char *why;
     begin(rig);
     redis_answers(rig);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < ROUNDTRIP_FAIL_MS / 1000 - 1; i++) {
         second(rig);
         if (calls_open_of(&rig->store, CALL_RESOLVE) > 0)
             redis_answers(rig); // published again, which starts no new count
@@ -239,9 +239,9 @@ main(void)
         RIG_TEST(it_is_counted_in_nobodys_counters),
         RIG_TEST(every_two_seconds_one_command_and_one_message),
         RIG_TEST(nothing_is_asked_before_the_lease_or_twice),
-        RIG_TEST(after_five_seconds_without_redis_it_is_not_well_but_not_deaf),
+        RIG_TEST(after_four_seconds_without_redis_it_is_not_well_but_not_deaf),
         RIG_TEST(a_first_one_that_never_comes_back_counts_from_its_beginning),
-        RIG_TEST(an_edge_that_does_not_hear_itself_takes_nobody_after_five_seconds),
+        RIG_TEST(an_edge_that_does_not_hear_itself_takes_nobody_after_four_seconds),
         RIG_TEST(a_new_connection_to_nats_is_not_judged_by_the_old_one),
         RIG_TEST(with_a_new_connection_to_nats_the_next_begins_at_once),
         RIG_TEST(an_old_one_shows_that_we_hear_and_no_more),
