@@ -353,3 +353,15 @@ redis_item(const struct redisReply *answer, size_t i)
     assert(i < answer->elements);
     return answer->element[i];
 }
+
+bool
+redis_read_scan(const struct redisReply *answer, uint64_t *cursor, const struct redisReply **items,
+                size_t *count)
+{
+    size_t parts;
+    if (!redis_read_array(answer, &parts) || parts != 2 ||
+        !redis_read_u64(redis_item(answer, 0), cursor))
+        return false;
+    *items = redis_item(answer, 1);
+    return redis_read_array(*items, count);
+}

@@ -51,3 +51,6 @@ bool redis_read_u64(const struct redisReply *answer, uint64_t *value);
 bool redis_read_array(const struct redisReply *answer, size_t *count);
 // i below the count of redis_read_array.
 const struct redisReply *redis_item(const struct redisReply *answer, size_t i);
+// [ cursor, [ item ... ] ], as SCAN and its kin answer.
+bool redis_read_scan(const struct redisReply *answer, uint64_t *cursor,
+                     const struct redisReply **items, size_t *count);

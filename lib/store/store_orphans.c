@@ -236,16 +236,15 @@ static void
 on_scanned(void *arg, int error, const struct redisReply *answer)
 {
     struct orphans_call *call = arg;
-    size_t parts, count = 0;
+    const struct redisReply *keys = NULL;
+    size_t count = 0;
     if (!store_call_note(&call->call, error) &&
-        !(redis_read_array(answer, &parts) && parts == 2 &&
-          redis_read_u64(redis_item(answer, 0), &call->cursor) &&
-          redis_read_array(redis_item(answer, 1), &count)))
+        !redis_read_scan(answer, &call->cursor, &keys, &count))
         store_call_odd(&call->call, "SCAN");
     if (call->call.error)
         finish_orphans(&call->call);
     else
-        read_users(call, redis_item(answer, 1), count);
+        read_users(call, keys, count);
 }
 
 void

@@ -73,21 +73,15 @@ static void
 on_scanned(void *arg, int error, const struct redisReply *answer)
 {
     struct scrub_call *call = arg;
-    size_t parts;
+    const struct redisReply *keys = NULL;
     size_t count = 0;
-    const char *text;
-    size_t len;
     if (!store_call_note(&call->call, error) &&
-        !(redis_read_array(answer, &parts) && parts == 2 &&
-          redis_read_text(redis_item(answer, 0), &text, &len) &&
-          redis_read_array(redis_item(answer, 1), &count)))
+        !redis_read_scan(answer, &call->cursor, &keys, &count))
         store_call_odd(&call->call, "SCAN");
-    if (call->call.error) {
+    if (call->call.error)
         finish_scrub(&call->call);
-        return;
-    }
-    call->cursor = strtoull(text, NULL, 10);
-    add_nodes(call, redis_item(answer, 1), count);
+    else
+        add_nodes(call, keys, count);
 }
 
 void
