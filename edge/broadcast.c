@@ -6,6 +6,7 @@
 
 #include "edge/core.h"
 #include "edge/message.h"
+#include "edge/outbox.h"
 #include "edge/outcome.h"
 #include "edge/router.h"
 #include "proto/subject.h"
@@ -145,10 +146,7 @@ publish(struct edge *edge, uint64_t expires_ms)
     message.expires_at_ms = expires_ms;
     item.item_case = SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_BROADCAST;
     item.broadcast = &message;
-    buf_clear(&edge->wrapped);
-    codec_bus_start(edge->node, &edge->wrapped);
-    codec_bus_append(&item, &edge->wrapped);
-    return bus_publish(edge->bus, SUBJECT_ALL, NULL, edge->wrapped.bytes, edge->wrapped.len);
+    return outbox_publish_alone(edge, SUBJECT_ALL, &item);
 }
 
 static void

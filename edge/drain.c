@@ -162,11 +162,9 @@ plan_order(struct edge *edge)
     drain->order = malloc(drain->capacity * sizeof(struct session *));
     if (drain->order == NULL)
         abort();
-    struct session *next;
-    for (struct session *session = edge->broadcast.first; session != NULL; session = next) {
-        next = session->next_live;
+    for (struct session *session = edge->broadcast.first; session != NULL;
+         session = session->next_live)
         put(drain, session);
-    }
     drain->planned = drain->count;
     for (uint32_t i = drain->count; i > 1; i--) { // Fisher and Yates
         uint32_t at = (uint32_t)rng_below(&edge->rng, i);

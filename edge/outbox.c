@@ -164,6 +164,16 @@ outbox_flush(struct edge *edge)
     }
 }
 
+int
+outbox_publish_alone(struct edge *edge, const char *subject,
+                     const Switchyard__Bus__V1__BusItem *item)
+{
+    buf_clear(&edge->wrapped);
+    codec_bus_start(edge->node, &edge->wrapped);
+    codec_bus_append(item, &edge->wrapped);
+    return bus_publish(edge->bus, subject, NULL, edge->wrapped.bytes, edge->wrapped.len);
+}
+
 void
 outbox_invalidate(struct edge *edge, const char *node, const char *user)
 {

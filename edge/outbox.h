@@ -51,6 +51,11 @@ void outbox_end_wait(struct edge *edge);
 // router_batch_failed.
 void outbox_flush(struct edge *edge);
 
+// One item that is in no batch, on its own, now. 0 or an error of bus_publish.
+MUST_USE
+int outbox_publish_alone(struct edge *edge, const char *subject,
+                         const Switchyard__Bus__V1__BusItem *item);
+
 // To one node each; lost without a trace when the bus is down, which costs time but no
 // truth: the verify cycle and the route's age limit repair it.
 void outbox_invalidate(struct edge *edge, const char *node, const char *user);

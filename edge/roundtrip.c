@@ -3,6 +3,7 @@
 
 #include "edge/core.h"
 #include "edge/delivery.h"
+#include "edge/outbox.h"
 #include "proto/subject.h"
 
 static uint64_t
@@ -46,10 +47,7 @@ publish(struct edge *edge)
     item.item_case = SWITCHYARD__BUS__V1__BUS_ITEM__ITEM_ENVELOPE;
     item.envelope = &envelope;
     subject_node(edge->node, subject);
-    buf_clear(&edge->wrapped);
-    codec_bus_start(edge->node, &edge->wrapped);
-    codec_bus_append(&item, &edge->wrapped);
-    return bus_publish(edge->bus, subject, NULL, edge->wrapped.bytes, edge->wrapped.len);
+    return outbox_publish_alone(edge, subject, &item);
 }
 
 static void
