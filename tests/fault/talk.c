@@ -5,36 +5,18 @@
 #include <string.h>
 #include <time.h>
 
-#define DEVICE "d"
+#include "tests/lib/ws_say.h"
 
-static void
-tell(struct person *person, Switchyard__V1__Command *command)
-{
-    Switchyard__V1__ClientFrame frame = SWITCHYARD__V1__CLIENT_FRAME__INIT;
-    struct buf *scratch = &person->people->scratch;
-    frame.n_commands = 1;
-    frame.commands = &command;
-    buf_clear(scratch);
-    codec_write_client(person->socket.format, &frame, scratch);
-    ws_client_send(&person->socket, scratch->bytes, scratch->len);
-}
+#define DEVICE "d"
 
 void
 talk_on_opened(void *arg)
 {
     struct person *person = arg;
     char user[16];
-    char device[] = DEVICE;
     snprintf(user, sizeof(user), "u%u", person->number);
-    Switchyard__V1__Hello hello;
-    switchyard__v1__hello__init(&hello);
-    hello.user = user;
-    hello.device = device;
-    Switchyard__V1__Command command = SWITCHYARD__V1__COMMAND__INIT;
-    command.id = UINT64_MAX >> 12; // no send has it
-    command.command_case = SWITCHYARD__V1__COMMAND__COMMAND_HELLO;
-    command.hello = &hello;
-    tell(person, &command);
+    ws_say_hello(&person->socket, UINT64_MAX >> 12, user, DEVICE, // no send has that id
+                 &person->people->scratch);
 }
 
 bool
@@ -49,22 +31,8 @@ talk_send(struct people *people, uint32_t from, uint32_t to, uint64_t now)
     if (number == UINT32_MAX)
         return false;
     char user[16];
-    char text[160];
-    char *users[] = {user};
     snprintf(user, sizeof(user), "u%u", to);
-    // Of 10 to 140 bytes.
-    snprintf(text, sizeof(text), "%u %0*u", number, (int)(8 + number % 130), number);
-    Switchyard__V1__Send send;
-    switchyard__v1__send__init(&send);
-    send.n_to = 1;
-    send.to = users;
-    send.payload_case = SWITCHYARD__V1__SEND__PAYLOAD_TEXT;
-    send.text = text;
-    Switchyard__V1__Command command = SWITCHYARD__V1__COMMAND__INIT;
-    command.id = (uint64_t)number + 1;
-    command.command_case = SWITCHYARD__V1__COMMAND__COMMAND_SEND;
-    command.send = &send;
-    tell(person, &command);
+    ws_say_number(&person->socket, (uint64_t)number + 1, user, number, &people->scratch);
     person_push(person);
     return true;
 }

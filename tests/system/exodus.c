@@ -22,7 +22,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-#include "tests/lib/ws_client.h"
+#include "tests/lib/ws_say.h"
 
 #define MAX_EDGES 16
 #define MAX_USERS 20000
@@ -147,24 +147,8 @@ on_opened(void *arg)
 {
     struct member *member = arg;
     char user[32];
-    char device[] = "exodus";
     snprintf(user, sizeof(user), "exodus-%u", member->number);
-    Switchyard__V1__Hello hello;
-    switchyard__v1__hello__init(&hello);
-    hello.user = user;
-    hello.device = device;
-    Switchyard__V1__Command command = SWITCHYARD__V1__COMMAND__INIT;
-    command.id = 1;
-    command.command_case = SWITCHYARD__V1__COMMAND__COMMAND_HELLO;
-    command.hello = &hello;
-    Switchyard__V1__Command *commands[] = {&command};
-    Switchyard__V1__ClientFrame frame = SWITCHYARD__V1__CLIENT_FRAME__INIT;
-    frame.n_commands = 1;
-    frame.commands = commands;
-    struct buf *scratch = &member->exodus->scratch;
-    buf_clear(scratch);
-    codec_write_client(member->socket.format, &frame, scratch);
-    ws_client_send(&member->socket, scratch->bytes, scratch->len);
+    ws_say_hello(&member->socket, 1, user, "exodus", &member->exodus->scratch);
 }
 
 static void

@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #include "proto/tables.h"
-#include "tests/lib/ws_client.h"
+#include "tests/lib/ws_say.h"
 
 #define MAX_EDGES 16
 #define MAX_USERS 20000
@@ -141,34 +141,12 @@ push(struct member *member)
 }
 
 static void
-tell(struct member *member, Switchyard__V1__Command *command)
-{
-    Switchyard__V1__ClientFrame frame = SWITCHYARD__V1__CLIENT_FRAME__INIT;
-    Switchyard__V1__Command *commands[] = {command};
-    frame.n_commands = 1;
-    frame.commands = commands;
-    struct buf *scratch = &member->swarm->scratch;
-    buf_clear(scratch);
-    codec_write_client(member->socket.format, &frame, scratch);
-    ws_client_send(&member->socket, scratch->bytes, scratch->len);
-}
-
-static void
 on_opened(void *arg)
 {
     struct member *member = arg;
     char user[32];
-    char device[] = "swarm";
     snprintf(user, sizeof(user), "swarm-%u", member->number);
-    Switchyard__V1__Hello hello;
-    switchyard__v1__hello__init(&hello);
-    hello.user = user;
-    hello.device = device;
-    Switchyard__V1__Command command = SWITCHYARD__V1__COMMAND__INIT;
-    command.id = 1;
-    command.command_case = SWITCHYARD__V1__COMMAND__COMMAND_HELLO;
-    command.hello = &hello;
-    tell(member, &command);
+    ws_say_hello(&member->socket, 1, user, "swarm", &member->swarm->scratch);
 }
 
 static void
@@ -293,22 +271,8 @@ send_one(struct swarm *swarm)
     swarm->started++;
 
     char user[32];
-    char text[200];
     snprintf(user, sizeof(user), "swarm-%u", to);
-    // Of 10 to 140 bytes.
-    snprintf(text, sizeof(text), "%u %0*u", number, (int)(8 + number % 130), number);
-    char *users[] = {user};
-    Switchyard__V1__Send send;
-    switchyard__v1__send__init(&send);
-    send.n_to = 1;
-    send.to = users;
-    send.payload_case = SWITCHYARD__V1__SEND__PAYLOAD_TEXT;
-    send.text = text;
-    Switchyard__V1__Command command = SWITCHYARD__V1__COMMAND__INIT;
-    command.id = (uint64_t)number + 1;
-    command.command_case = SWITCHYARD__V1__COMMAND__COMMAND_SEND;
-    command.send = &send;
-    tell(from, &command);
+    ws_say_number(&from->socket, (uint64_t)number + 1, user, number, &swarm->scratch);
     push(from);
 }
 
